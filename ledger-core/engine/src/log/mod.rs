@@ -1,0 +1,113 @@
+//! The log behind one small trait. Kafka, a table in Postgres and memory stand behind it, and one contract suite
+//! passes on all three.
+//!
+//! What every engine keeps: records with one key stay in order; an acknowledged append is there for good; an append
+//! whose answer was lost is *unknown*, so the caller sends the same record again, and duplicates can stand in the log.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+pub use schemas::Position;
+
+mod partition;
+
+pub use partition::partition_of;
+
+/// A record to append. The key decides the partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRecord {
+    pub key: String,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub value: Vec<u8>,
+    /// Only heeded where the topic keeps its producers' time (simulated days); otherwise the log's own clock counts.
+    pub timestamp: Option<DateTime<Utc>>,
+}
+
+/// A record as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub position: Position,
+    /// The log's time of the append, in milliseconds.
+    pub timestamp: DateTime<Utc>,
+    pub key: Vec<u8>,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub value: Vec<u8>,
+}
+
+/// Why one record was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Definitely not in the log, and never will be.
+    #[error("the record has {size} bytes, the log takes {max}")]
+    TooLarge { size: usize, max: usize },
+    /// Perhaps in the log: send the same record again.
+    #[error("not acknowledged, outcome unknown: {0}")]
+    Unknown(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// The engine does not answer; trying again may help.
+    #[error("the log does not answer: {0}")]
+    Unavailable(String),
+    #[error("the log has no topic {0}; create it with `ledger topics apply`")]
+    TopicMissing(String),
+    /// The log no longer (or not yet) has the offset that was asked for. Nothing is ever reset in silence.
+    #[error("offset {} of partition {} is out of range: the log has {first} to {end}", position.offset, position.partition)]
+    OutOfRange { position: Position, first: i64, end: i64 },
+    #[error("{0}")]
+    Misconfigured(String),
+}
+
+/// How a topic should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    pub name: String,
+    pub partitions: i32,
+    pub replication: i32,
+    /// Settings under Kafka's names, such as `retention.ms`.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// How a topic is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Names this very topic: another cluster or a topic made anew has another identity.
+    pub identity: String,
+    pub partitions: i32,
+    /// Copies of each record; 1 where the engine has no such notion.
+    pub replication: i32,
+    /// Empty where the engine has no such notion.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// A log engine. All methods but `append` block, and are meant for threads of their own.
+pub trait Log: Send + Sync + fmt::Debug {
+    /// Appends records in order and answers, one by one, where each stands. Records of one key keep their order as
+    /// long as all before them were acknowledged; from the first that was not, the caller repeats.
+    fn append<'a>(&'a self, topic: &'a str, records: Vec<NewRecord>) -> BoxFuture<'a, Vec<Result<Position, AppendError>>>;
+
+    /// A reader that starts with no partitions: see [`Reader::assign`].
+    fn reader(&self, topic: &str) -> Result<Box<dyn Reader>, LogError>;
+
+    /// The offset after the last record of every partition, read from the engine now.
+    fn ends(&self, topic: &str) -> Result<Vec<i64>, LogError>;
+
+    /// The first offset of every partition whose record is not older than `time`; the end where there is none.
+    fn offsets_at(&self, topic: &str, time: DateTime<Utc>) -> Result<Vec<i64>, LogError>;
+
+    fn describe(&self, topic: &str) -> Result<TopicInfo, LogError>;
+
+    /// Creates the topic, or brings the settings of an existing one to `spec`. Partitions are never changed.
+    fn apply(&self, spec: &TopicSpec) -> Result<(), LogError>;
+}
+
+/// Reads partitions, each from an offset of its own.
+pub trait Reader: Send {
+    /// Replaces the partitions that are read, and from where.
+    fn assign(&mut self, from: &[Position]) -> Result<(), LogError>;
+
+    /// At most `max` records, each partition's in order; waits up to `wait` for the first and takes what is ready.
+    fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Record>, LogError>;
+}

@@ -1,0 +1,190 @@
+//! An order: one attempt to pay, from the request to its admission or expiry.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, FixedOffset};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Enrolment, Payload, parts, words};
+use crate::{Amount, Name};
+
+words! {
+    /// How the payer pays.
+    Method {
+        Card = "card",
+        /// The merchant scans the payer's code (B扫C).
+        QrB2c = "qr_b2c",
+        /// The payer scans the merchant's code.
+        QrC2b = "qr_c2b",
+        /// UnionPay Cloud QuickPass (云闪付).
+        Cqp = "cqp",
+    }
+}
+
+/// The bank's answer to the enrolment enquiry on which a request rests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EnrolmentAnswer {
+    pub result: Enrolment,
+    pub checked_at: DateTime<FixedOffset>,
+}
+
+/// The bank's answer to the contract enquiry on which a request rests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContractAnswer {
+    /// Whether the bank returned the contract at all.
+    pub found: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outstanding: Option<Amount>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Amount>,
+    pub as_of: DateTime<FixedOffset>,
+}
+
+/// The payer's consent to the change of the repayment method (还款方式优化说明).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Consent {
+    pub version: String,
+    pub consented_at: DateTime<FixedOffset>,
+}
+
+/// A repayment of a student loan was requested (还款申请).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RepaymentRequested {
+    pub channel: Name,
+    /// The creditor bank that the money is for.
+    pub beneficiary: Name,
+    /// The student, by an opaque id.
+    pub student: Uuid,
+    /// The contract's reference at the bank, opaque to us.
+    pub contract: String,
+    pub contract_type: String,
+    pub amount: Amount,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
+    pub enrolment: EnrolmentAnswer,
+    pub quote: ContractAnswer,
+    pub consent: Consent,
+    /// Who pays, if it is not the student; opaque.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer: Option<Uuid>,
+    /// Merchant number of the terminal, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal_id: Option<String>,
+}
+
+impl Payload for RepaymentRequested {
+    const TYPE: &'static str = "ledger.repayment.requested.v1";
+    fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
+        parts![subject]
+    }
+    fn business_fields(&self) -> Vec<Cow<'_, str>> {
+        parts![self.channel, self.beneficiary, self.student, self.contract, self.amount, self.enrolment.result, self.quote.found]
+    }
+    fn check(&self) -> Result<(), &'static str> {
+        if self.amount.is_zero() { Err("the amount of a repayment must be more than 0.00") } else { Ok(()) }
+    }
+}
+
+/// The coordinator admitted a request: the order may be paid until it expires.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderAccepted {
+    /// When the order lapses if nothing has been paid, by the log's time.
+    pub expires_at: DateTime<FixedOffset>,
+}
+
+impl Payload for OrderAccepted {
+    const TYPE: &'static str = "ledger.order.accepted.v1";
+    fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
+        parts![subject]
+    }
+    fn business_fields(&self) -> Vec<Cow<'_, str>> {
+        parts![]
+    }
+}
+
+words! {
+    /// Why a request is not admitted: one code for each business "no".
+    RejectionReason {
+        /// The student has not signed up for repay-any-time (未完成随时还款签约).
+        NotEnrolled = "NOT_ENROLLED",
+        /// The bank knows no such loan (未查到贷款信息).
+        LoanNotFound = "LOAN_NOT_FOUND",
+        /// More than the bank says is owed.
+        AboveOutstanding = "ABOVE_OUTSTANDING",
+        /// Another request on this contract is in flight (还款申请在途).
+        InFlight = "IN_FLIGHT",
+        /// One repayment per student, contract and day.
+        DailyLimit = "DAILY_LIMIT",
+        /// The bank is still booking an earlier repayment of this contract.
+        BookingLock = "BOOKING_LOCK",
+        /// The bank takes no repayments at this hour or on this day.
+        BlackoutWindow = "BLACKOUT_WINDOW",
+    }
+}
+
+/// The coordinator refused a request; no money may follow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderRejected {
+    pub reason: RejectionReason,
+    pub message: String,
+}
+
+impl Payload for OrderRejected {
+    const TYPE: &'static str = "ledger.order.rejected.v1";
+    fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
+        parts![subject]
+    }
+    fn business_fields(&self) -> Vec<Cow<'_, str>> {
+        parts![self.reason]
+    }
+}
+
+words! {
+    /// Which rule let an order lapse.
+    ExpiryRule {
+        /// Nothing was paid within the in-flight time (约2分钟).
+        InFlightTtl = "in_flight_ttl",
+        /// The channel closed the order.
+        ChannelClose = "channel_close",
+    }
+}
+
+/// An order lapsed without a payment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderExpired {
+    pub rule: ExpiryRule,
+    /// The time allowed, in seconds.
+    pub ttl_s: u32,
+}
+
+impl Payload for OrderExpired {
+    const TYPE: &'static str = "ledger.order.expired.v1";
+    fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
+        parts![subject]
+    }
+    fn business_fields(&self) -> Vec<Cow<'_, str>> {
+        parts![]
+    }
+}
+
+/// The payer or an operator gave the order up before paying.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderCancelled {
+    /// The role that cancelled, such as `payer` or `operator`.
+    pub by: Name,
+    pub reason: String,
+}
+
+impl Payload for OrderCancelled {
+    const TYPE: &'static str = "ledger.order.cancelled.v1";
+    fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
+        parts![subject]
+    }
+    fn business_fields(&self) -> Vec<Cow<'_, str>> {
+        parts![]
+    }
+}

@@ -1,0 +1,16 @@
+//! The language of the ledger: amounts, names, the CloudEvents envelope and every type of event.
+//! It knows words, not what follows from them: what an event means is the business of the rules.
+
+mod amount;
+mod event;
+mod names;
+
+pub mod events;
+pub mod generated;
+pub mod topics;
+pub mod upcast;
+
+pub use amount::{AMOUNT_MAX_FEN, Amount, AmountError, Balance};
+pub use event::{CONTENT_TYPE, Event, Position, Recorded, Refusal, RefusalCode, event_id};
+pub use events::{About, Data};
+pub use names::{Name, NameError, OrderId, Stream};
