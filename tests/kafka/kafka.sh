@@ -13,7 +13,7 @@ usage: kafka.sh COMMAND [OPTION]...
   resume [--dir DIR] [--broker N]                start one broker, or all, again on the same data and wait
 
 DIR defaults to target/kafka of this checkout. Brokers are numbered from 1; broker N listens on 127.0.0.1 at port
-P+N-1 (P defaults to 19092), its controller ten above. A DIR keeps the broker count and the port it was made with.
+P+N-1 (P defaults to 19092), its controller ten above. A DIR keeps the broker count and the port it was given.
 Logs: DIR/broker-N.log. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 Java or Maven missing.
 Tools: java -cp "$(kafka.sh install)/*" org.apache.kafka.tools.TopicCommand --bootstrap-server ...
 USAGE
@@ -82,18 +82,28 @@ bootstrap_address() {
     (IFS=, && echo "${addresses[*]}")
 }
 
-# Reads what DIR was made with, or makes it. The id is random, so a new DIR is visibly another cluster to clients.
+# Reads what DIR was made with, or makes it. The broker count and the id are for ever; the port may move while all
+# is down. The id is random, so that clients can tell a new DIR from the old one.
 open_cluster() {
-    local wanted_brokers=$brokers wanted_port=$port made=$dir/cluster
-    if [[ ! -f $made ]]; then
-        printf 'brokers=%s\nport=%s\ncluster_id=%s\n' "${brokers:-1}" "${port:-19092}" \
-            "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | sed 's/=*$//; s/^-/A/')" >"$made.new"
-        mv "$made.new" "$made"
+    local wanted_brokers=$brokers wanted_port=$port n
+    brokers=${brokers:-1}
+    port=${port:-19092}
+    if [[ -f $dir/cluster ]]; then
+        # shellcheck source=/dev/null
+        . "$dir/cluster"
+    else
+        cluster_id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | sed 's/=*$//; s/^-/A/')
     fi
-    # shellcheck source=/dev/null
-    . "$made"
-    [[ ${wanted_brokers:-$brokers} == "$brokers" && ${wanted_port:-$port} == "$port" ]] ||
-        die "$dir holds a cluster of $brokers broker(s) at port $port; choose another --dir or remove it"
+    [[ ${wanted_brokers:-$brokers} == "$brokers" ]] ||
+        die "$dir holds a cluster of $brokers broker(s); choose another --dir or remove it"
+    if [[ ${wanted_port:-$port} != "$port" ]]; then
+        for ((n = 1; n <= brokers; n++)); do
+            ! running_pid "$n" >/dev/null || die "the cluster in $dir runs at port $port; stop it first"
+        done
+        port=$wanted_port
+    fi
+    printf 'brokers=%s\nport=%s\ncluster_id=%s\n' "$brokers" "$port" "$cluster_id" >"$dir/cluster.new"
+    mv "$dir/cluster.new" "$dir/cluster"
 }
 
 write_settings() {
@@ -144,7 +154,7 @@ port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 need_free_ports() {
     local wanted
     for wanted in "$(client_port "$1")" "$(controller_port "$1")"; do
-        ! port_answers "$wanted" || die "port $wanted is taken; choose another --port, with another --dir"
+        ! port_answers "$wanted" || die "port $wanted is taken; choose another --port"
     done
 }
 

@@ -1,0 +1,23 @@
+//! What events mean, and what follows from them. Pure: no clock, no randomness, no input or output.
+//! Time comes in as the log's time, decisions go out as data.
+
+pub mod accounts;
+pub mod admission;
+pub mod breaks;
+pub mod business_day;
+pub mod confirmation;
+pub mod contract;
+pub mod coordinator;
+pub mod fee;
+pub mod id_number;
+pub mod invariants;
+pub mod order;
+pub mod policy;
+pub mod postings;
+pub mod refund;
+pub mod settlement;
+#[cfg(test)]
+mod testing;
+
+/// The log's time: what timers, limits and ages are measured in.
+pub type LogTime = chrono::DateTime<chrono::Utc>;

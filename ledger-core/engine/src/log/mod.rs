@@ -10,9 +10,20 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 pub use schemas::Position;
 
+pub mod kafka;
+pub mod memory;
+mod open;
 mod partition;
+pub mod postgres;
 
+pub use open::open;
 pub use partition::partition_of;
+
+/// The largest record by [`NewRecord::size`], in bytes, on every engine: Kafka's default `max.message.bytes`.
+pub const RECORD_BYTES_MAX: usize = 1_048_588;
+
+/// A poll returns early once it has gathered this many bytes, so that a reader's memory stays bounded.
+const POLL_BYTES_MAX: usize = 8 << 20;
 
 /// A record to append. The key decides the partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +33,31 @@ pub struct NewRecord {
     pub value: Vec<u8>,
     /// Only heeded where the topic keeps its producers' time (simulated days); otherwise the log's own clock counts.
     pub timestamp: Option<DateTime<Utc>>,
+}
+
+impl NewRecord {
+    /// The bytes of a Kafka batch that holds only this record, uncompressed. A broker compares that with its limit, so
+    /// the same record is too large on every engine.
+    pub fn size(&self) -> usize {
+        const BATCH_HEAD: usize = 61;
+        // Attributes, the deltas of timestamp and offset, and the record's own length.
+        const RECORD_HEAD: usize = 8;
+        let sized = |bytes: usize| varint_size(bytes) + bytes;
+        let headers: usize = self.headers.iter().map(|(name, value)| sized(name.len()) + sized(value.len())).sum();
+        BATCH_HEAD + RECORD_HEAD + sized(self.key.len()) + sized(self.value.len()) + varint_size(self.headers.len()) + headers
+    }
+
+    /// Refuses a record that no engine takes, before anything of it is sent.
+    fn check_size(&self, max: usize) -> Result<(), AppendError> {
+        let size = self.size();
+        if size > max { Err(AppendError::TooLarge { size, max }) } else { Ok(()) }
+    }
+}
+
+/// The bytes of a length in the zigzag encoding of the record format.
+fn varint_size(length: usize) -> usize {
+    let bits = usize::BITS - length.leading_zeros() + 1;
+    bits.div_ceil(7) as usize
 }
 
 /// A record as the log has it.
@@ -82,7 +118,8 @@ pub struct TopicInfo {
     pub settings: BTreeMap<String, String>,
 }
 
-/// A log engine. All methods but `append` block, and are meant for threads of their own.
+/// A log engine. All methods but `append` block, and are meant for threads of their own; `append` needs a tokio runtime
+/// with its clock.
 pub trait Log: Send + Sync + fmt::Debug {
     /// Appends records in order and answers, one by one, where each stands. Records of one key keep their order as
     /// long as all before them were acknowledged; from the first that was not, the caller repeats.
@@ -108,6 +145,8 @@ pub trait Reader: Send {
     /// Replaces the partitions that are read, and from where.
     fn assign(&mut self, from: &[Position]) -> Result<(), LogError>;
 
-    /// At most `max` records, each partition's in order; waits up to `wait` for the first and takes what is ready.
+    /// At most `max` records (fewer if they are large), each partition's in order; waits up to `wait` for the first and
+    /// takes what is ready. [`LogError::OutOfRange`] and [`LogError::TopicMissing`] last until the next `assign`;
+    /// after [`LogError::Unavailable`] the next poll goes on where this one stood.
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Record>, LogError>;
 }

@@ -1,0 +1,60 @@
+//! Postgres as everybody here uses it: a connection of one's own for a lane, a pool for readers, migrations, and a
+//! server that looks after itself. Whoever connects from here speaks UTC, has a name in `pg_stat_activity`, and cannot
+//! sit in an open transaction for ever.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, tokio_postgres};
+use postgres::NoTls;
+
+mod migrations;
+pub mod server;
+
+pub use migrations::{MigrateError, migrate};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that vanished without a word is noticed after about a minute: 30 s of silence, then three questions.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// What each session asks for. The idle limit is a belt: a lane that hangs inside a transaction holds its fence, and
+/// its successor waits. Statements have no limit, as a rebuild may build an index for an hour.
+const SESSION: &str = "-c TimeZone=UTC -c idle_in_transaction_session_timeout=60s -c statement_timeout=0";
+
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    #[error("this is not a Postgres URL (expected postgres://user@host:5432/database): {0}")]
+    Url(#[from] postgres::Error),
+    #[error("the pool cannot be built: {0}")]
+    Build(#[from] deadpool_postgres::BuildError),
+}
+
+/// A connection that belongs to the caller alone, as a lane needs it. Blocks; not for use on a thread of tokio's.
+pub fn connect(url: &str, application_name: &str) -> Result<postgres::Client, postgres::Error> {
+    postgres::Config::from(configuration(url, application_name)?).connect(NoTls)
+}
+
+/// Connections that async readers share. Each is asked whether it still lives before it is handed out, so a restart of
+/// the server costs a reader nothing but time. Must be used inside a tokio runtime.
+pub fn pool(url: &str, application_name: &str, size: usize) -> Result<Pool, PoolError> {
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Verified };
+    let manager = Manager::from_config(configuration(url, application_name)?, NoTls, recycling);
+    Ok(Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build()?)
+}
+
+fn configuration(url: &str, application_name: &str) -> Result<tokio_postgres::Config, postgres::Error> {
+    let mut config: tokio_postgres::Config = url.parse()?;
+    // The URL's own options come last, and Postgres lets the last one win.
+    let options = [SESSION, config.get_options().unwrap_or_default()].join(" ");
+    config.options(options.trim_end()).application_name(application_name);
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    config.keepalives(true).keepalives_idle(KEEPALIVE_IDLE);
+    config.keepalives_interval(KEEPALIVE_INTERVAL).keepalives_retries(KEEPALIVE_RETRIES);
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests;

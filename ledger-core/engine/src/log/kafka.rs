@@ -1,0 +1,193 @@
+//! The log on Apache Kafka, through librdkafka.
+//!
+//! One idempotent producer, one client for questions, and a consumer of its own for each reader. Readers are placed by
+//! leases in Postgres and read from the offsets of the fence, so no group protocol is used and nothing is committed
+//! here. No error ever moves an offset.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use rdkafka::{
+    ClientConfig, ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+use super::{AppendError, Log, LogError, NewRecord, Position, RECORD_BYTES_MAX, Reader, TopicInfo, TopicSpec};
+
+mod admin;
+mod producer;
+mod queries;
+mod reader;
+mod topic_id;
+
+use producer::Appender;
+use queries::Queries;
+use reader::KafkaReader;
+
+/// How long a question to the cluster may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+pub struct KafkaLog {
+    settings: Settings,
+    queries: Arc<Queries>,
+    appender: Appender,
+}
+
+impl KafkaLog {
+    /// Connects lazily: brokers that are away are waited for by each call. `extra` holds further settings of
+    /// librdkafka; one that would weaken the log's promises is refused.
+    pub fn connect(bootstrap: &str, extra: &BTreeMap<String, String>) -> Result<Self, LogError> {
+        let settings = Settings::new(bootstrap, extra)?;
+        let queries = Arc::new(Queries::new(&settings)?);
+        let appender = Appender::new(settings.clone(), Arc::clone(&queries))?;
+        Ok(Self { settings, queries, appender })
+    }
+}
+
+impl fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The settings may hold a password.
+        f.debug_struct("KafkaLog").field("bootstrap", &self.settings.bootstrap).finish_non_exhaustive()
+    }
+}
+
+impl Log for KafkaLog {
+    fn append<'a>(&'a self, topic: &'a str, records: Vec<NewRecord>) -> BoxFuture<'a, Vec<Result<Position, AppendError>>> {
+        Box::pin(self.appender.append(topic, records))
+    }
+
+    fn reader(&self, topic: &str) -> Result<Box<dyn Reader>, LogError> {
+        self.queries.partitions(topic)?;
+        Ok(Box::new(KafkaReader::new(&self.settings, topic)?))
+    }
+
+    fn ends(&self, topic: &str) -> Result<Vec<i64>, LogError> {
+        self.queries.ends(topic)
+    }
+
+    fn offsets_at(&self, topic: &str, time: DateTime<Utc>) -> Result<Vec<i64>, LogError> {
+        self.queries.offsets_at(topic, time)
+    }
+
+    fn describe(&self, topic: &str) -> Result<TopicInfo, LogError> {
+        admin::describe(&self.settings, &self.queries, topic)
+    }
+
+    fn apply(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        admin::apply(&self.settings, &self.queries, spec)
+    }
+}
+
+/// What all clients of one log share.
+#[derive(Clone)]
+struct Settings {
+    bootstrap: String,
+    extra: BTreeMap<String, String>,
+}
+
+/// The promises of the log rest on these, so no URL may change them.
+const FIXED: [&str; 9] = [
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
+    "enable.auto.commit",
+    "auto.offset.reset",
+    "isolation.level",
+    "check.crcs",
+    "group.id",
+    "delivery.report.only.error",
+];
+
+impl Settings {
+    fn new(bootstrap: &str, extra: &BTreeMap<String, String>) -> Result<Self, LogError> {
+        match extra.keys().find(|key| FIXED.contains(&key.as_str())) {
+            Some(key) => Err(LogError::Misconfigured(format!("the Kafka setting {key} is fixed; remove it from the log's URL"))),
+            None => Ok(Self { bootstrap: bootstrap.to_owned(), extra: extra.clone() }),
+        }
+    }
+
+    /// The largest record, in bytes by [`NewRecord::size`].
+    fn record_bytes_max(&self) -> usize {
+        self.extra.get("message.max.bytes").and_then(|text| text.parse().ok()).unwrap_or(RECORD_BYTES_MAX)
+    }
+
+    /// A client with `defaults`, which the URL may change, and `fixed` settings, which it may not.
+    fn client(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
+        let record_bytes_max = self.record_bytes_max().to_string();
+        let shared = [
+            ("client.id", "ledger"),
+            ("message.max.bytes", &record_bytes_max),
+            // A broker that comes back is found again within a second.
+            ("reconnect.backoff.max.ms", "1000"),
+            ("socket.keepalive.enable", "true"),
+            // A misspelt topic is an error, never a new topic.
+            ("allow.auto.create.topics", "false"),
+        ];
+        let extra = self.extra.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        for (key, value) in shared.into_iter().chain(defaults.iter().copied()).chain(extra).chain(fixed.iter().copied()) {
+            config.set(key, value);
+        }
+        config
+    }
+}
+
+/// Passes on what librdkafka has to say.
+struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        forward(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(target: "librdkafka", "{error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Context {}
+
+fn forward(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
+    match level {
+        // librdkafka calls a broker that is away an error; it reconnects by itself, so for us it is a warning.
+        Emerg | Alert | Critical | Error | Warning => tracing::warn!(target: "librdkafka", "{facility}: {message}"),
+        Notice | Info => tracing::info!(target: "librdkafka", "{facility}: {message}"),
+        Debug => tracing::debug!(target: "librdkafka", "{facility}: {message}"),
+    }
+}
+
+/// A client that cannot be made has a wrong setting; nothing has been sent yet.
+fn misconfigured(error: KafkaError) -> LogError {
+    LogError::Misconfigured(format!("Kafka client: {error}"))
+}
+
+/// What an error of the cluster means for whoever asked about `topic`.
+fn asked(topic: &str, error: &KafkaError) -> LogError {
+    match error.rdkafka_error_code() {
+        Some(code) => refused(topic, code),
+        None => LogError::Unavailable(error.to_string()),
+    }
+}
+
+fn refused(topic: &str, code: RDKafkaErrorCode) -> LogError {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopicId => LogError::TopicMissing(topic.to_owned()),
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::SaslAuthenticationFailed
+        | Code::Authentication
+        | Code::InvalidTopic
+        | Code::InvalidConfig
+        | Code::InvalidPartitions
+        | Code::InvalidReplicationFactor
+        | Code::PolicyViolation => LogError::Misconfigured(format!("topic {topic}: {code}")),
+        _ => LogError::Unavailable(code.to_string()),
+    }
+}

@@ -1,0 +1,251 @@
+//! An order: what has happened to one attempt to pay, as totals that add up in any order of arrival, and the one
+//! status that follows from them. Late, early and repeated reports are never refused here; an odd combination shows
+//! up as a status or a break.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, FixedOffset, NaiveDate};
+use schemas::{Amount, Balance, Data, Event, Name, events::*};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{LogTime, confirmation::Confirmation, refund::Refund};
+
+mod status;
+
+pub use status::{OrderStatus, PaymentTrack};
+
+/// Everything the log says about one order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Order {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
+    /// When it lapsed, by the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expired_at: Option<LogTime>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub payment_initiated: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub payment_unknown: bool,
+    /// The response code of the last decline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declined: Option<String>,
+    /// In the order of the log: the first that stands funds the order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub captures: Vec<Capture>,
+    /// By the id of the capture that was undone.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reversals: BTreeMap<Uuid, Amount>,
+    /// A sync found that nothing had been charged.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reversed_uncharged: bool,
+    pub confirmation: Confirmation,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refunds: BTreeMap<Uuid, Refund>,
+    /// By case number.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub chargebacks: BTreeMap<String, Chargeback>,
+    /// How many slips and screens showed the result, copies included.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub receipts: u32,
+    /// The journey that its events belong to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<Uuid>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    #[serde(flatten)]
+    pub data: RepaymentRequested,
+    pub occurred_at: DateTime<FixedOffset>,
+    pub recorded_at: LogTime,
+}
+
+/// The coordinator's answer to the request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Admission {
+    Accepted { expires_at: DateTime<FixedOffset> },
+    Rejected { reason: RejectionReason },
+}
+
+/// Money that a channel took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capture {
+    /// The id of the capture's event.
+    pub id: Uuid,
+    pub channel: Name,
+    pub channel_txn_no: String,
+    pub amount: Amount,
+    pub business_date: NaiveDate,
+    pub captured_at: DateTime<FixedOffset>,
+    pub recorded_at: LogTime,
+}
+
+/// A dispute about one capture; events may arrive in any order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Chargeback {
+    pub received: Amount,
+    pub represented: bool,
+    pub closed: Option<DisputeOutcome>,
+}
+
+impl Order {
+    /// Adds one event that has not been added before.
+    pub fn apply(&mut self, event: &Event, recorded_at: LogTime) {
+        self.correlation_id = self.correlation_id.max(event.correlation_id);
+        match &event.data {
+            Data::RepaymentRequested(data) => {
+                self.request = Some(Request { data: data.clone(), occurred_at: event.occurred_at, recorded_at });
+                self.correlation_id = self.correlation_id.max(Some(event.id));
+            }
+            Data::OrderAccepted(data) => self.admit(Admission::Accepted { expires_at: data.expires_at }),
+            Data::OrderRejected(data) => self.admit(Admission::Rejected { reason: data.reason }),
+            Data::OrderExpired(_) => self.expired_at = Some(recorded_at),
+            Data::OrderCancelled(_) => self.cancelled = true,
+
+            Data::PaymentInitiated(_) => self.payment_initiated = true,
+            Data::PaymentCaptured(data) => self.captures.push(Capture {
+                id: event.id,
+                channel: data.channel.clone(),
+                channel_txn_no: data.channel_txn_no.clone(),
+                amount: data.amount,
+                business_date: data.business_date,
+                captured_at: event.occurred_at,
+                recorded_at,
+            }),
+            Data::PaymentDeclined(data) => self.declined = self.declined.take().max(Some(data.response_code.clone())),
+            Data::PaymentOutcomeUnknown(_) => self.payment_unknown = true,
+            Data::PaymentReversed(data) => match data.capture_id {
+                Some(capture) => *self.reversals.entry(capture).or_default() += data.amount,
+                None => self.reversed_uncharged = true,
+            },
+            // The capture stands; a refund follows where one is due.
+            Data::PaymentReversalFailed(_) => {}
+            Data::ChargebackReceived(data) => self.chargeback(&data.case_no).received += data.amount,
+            Data::ChargebackRepresented(data) => self.chargeback(&data.case_no).represented = true,
+            Data::ChargebackClosed(data) => self.chargeback(&data.case_no).closed = Some(data.outcome),
+
+            Data::ConfirmationRequested(_)
+            | Data::RepaymentConfirmed(_)
+            | Data::ConfirmationFailed(_)
+            | Data::ConfirmationUncertain(_)
+            | Data::ConfirmationResolved(_)
+            | Data::ConfirmationRevoked(_) => self.confirmation.apply(&event.data, recorded_at),
+
+            Data::ReceiptPrinted(_) | Data::ReceiptReprinted(_) => self.receipts += 1,
+
+            Data::RefundRequested(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
+            Data::RefundRejected(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
+            Data::RefundInitiated(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
+            Data::RefundSubmitted(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
+            Data::RefundCompleted(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
+            Data::RefundFailed(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
+            Data::RefundReturned(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
+            Data::RefundCancelled(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
+            Data::RefundEscalated(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
+            Data::RefundPaidManually(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
+
+            // About a contract or a channel as a whole: no order of ours changes.
+            Data::RepaymentEnrolmentChecked(_)
+            | Data::LoanContractQuoted(_)
+            | Data::SettlementReported(_)
+            | Data::SettlementReceived(_)
+            | Data::FundsRemitted(_)
+            | Data::InboxRecordRejected(_) => {}
+        }
+    }
+
+    /// The first decision for the slot wins.
+    fn admit(&mut self, admission: Admission) {
+        self.admission.get_or_insert(admission);
+    }
+
+    fn refund(&mut self, id: Uuid) -> &mut Refund {
+        self.refunds.entry(id).or_default()
+    }
+
+    fn chargeback(&mut self, case_no: &str) -> &mut Chargeback {
+        self.chargebacks.entry(case_no.to_owned()).or_default()
+    }
+
+    pub fn requested(&self) -> Amount {
+        self.request.as_ref().map_or(Amount::ZERO, |request| request.data.amount)
+    }
+
+    pub fn captured(&self) -> Amount {
+        self.captures.iter().map(|capture| capture.amount).sum()
+    }
+
+    pub fn reversed(&self) -> Amount {
+        self.reversals.values().copied().sum()
+    }
+
+    /// What the payer has back, refunds that bounced left out.
+    pub fn refunded(&self) -> Amount {
+        self.refunds.values().map(Refund::refunded).sum()
+    }
+
+    /// Decided to go back, and still on its way.
+    pub fn refund_open(&self) -> Amount {
+        self.refunds.values().map(Refund::open).sum()
+    }
+
+    pub fn charged_back(&self) -> Amount {
+        self.chargebacks.values().filter(|case| case.closed != Some(DisputeOutcome::Won)).map(|case| case.received).sum()
+    }
+
+    /// Captured and not reversed.
+    pub fn net_captured(&self) -> Balance {
+        self.captured() - self.reversed()
+    }
+
+    pub fn has_money(&self) -> bool {
+        self.net_captured() > Balance::ZERO
+    }
+
+    pub fn reversed_of(&self, capture: Uuid) -> Amount {
+        self.reversals.get(&capture).copied().unwrap_or_default()
+    }
+
+    /// The captures that the channel has not undone, in the order of the log.
+    pub fn standing_captures(&self) -> impl Iterator<Item = &Capture> {
+        self.captures.iter().filter(|capture| capture.amount > self.reversed_of(capture.id))
+    }
+
+    /// The capture that pays for the order: the first that stands.
+    pub fn funding_capture(&self) -> Option<&Capture> {
+        self.standing_captures().next()
+    }
+
+    /// What is left of a capture for refunds: not reversed, not refunded and not promised to a refund.
+    pub fn refundable(&self, capture: &Capture) -> Amount {
+        let gone: Amount = self.refunds.values().filter(|refund| refund.capture_id == Some(capture.id)).map(Refund::committed).sum();
+        capture.amount.saturating_sub(self.reversed_of(capture.id)).saturating_sub(gone)
+    }
+
+    pub fn accepted_until(&self) -> Option<LogTime> {
+        match self.admission {
+            Some(Admission::Accepted { expires_at }) => Some(expires_at.to_utc()),
+            Some(Admission::Rejected { .. }) | None => None,
+        }
+    }
+
+    pub fn rejection(&self) -> Option<RejectionReason> {
+        match self.admission {
+            Some(Admission::Rejected { reason }) => Some(reason),
+            Some(Admission::Accepted { .. }) | None => None,
+        }
+    }
+}

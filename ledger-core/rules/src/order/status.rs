@@ -1,0 +1,164 @@
+//! The one status of an order, derived from its totals: the first rule that holds, in the order of the list.
+
+use schemas::{Amount, Balance, events::RefundReason};
+use serde::{Deserialize, Serialize};
+
+use super::Order;
+use crate::confirmation::Answer;
+
+macro_rules! statuses {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal / $zh:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),+ }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The word that staff read.
+            pub fn zh(self) -> &'static str {
+                match self { $(Self::$variant => $zh),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+statuses! {
+    /// Where an order stands.
+    OrderStatus {
+        /// A chargeback is open.
+        InDispute = "in_dispute" / "争议中",
+        /// Booked and refunded, refunded too much, or two payments unresolved: a person must look.
+        Exception = "exception" / "异常",
+        RefundPending = "refund_pending" / "退款中",
+        Refunded = "refunded" / "已退款",
+        PartiallyRefunded = "partially_refunded" / "部分退款",
+        Completed = "completed" / "还款成功",
+        Uncertain = "uncertain" / "结果不确定",
+        PaidUnconfirmed = "paid_unconfirmed" / "已支付待核销",
+        ConfirmedUnfunded = "confirmed_unfunded" / "已核销未见支付",
+        PaymentUnknown = "payment_unknown" / "支付结果未知",
+        Reversed = "reversed" / "已冲正",
+        Declined = "declined" / "支付失败",
+        Expired = "expired" / "已失效",
+        Cancelled = "cancelled" / "已取消",
+        AwaitingPayment = "awaiting_payment" / "待支付",
+        Placed = "placed" / "已申请",
+        Rejected = "rejected" / "已拒绝",
+    }
+}
+
+statuses! {
+    /// What became of the payer's money at the channel.
+    PaymentTrack {
+        None = "none" / "无",
+        Initiated = "initiated" / "已发起",
+        Unknown = "unknown" / "未知",
+        Declined = "declined" / "失败",
+        Captured = "captured" / "成功",
+        Reversed = "reversed" / "已冲正",
+        ChargedBack = "charged_back" / "已退单",
+    }
+}
+
+impl Order {
+    pub fn status(&self) -> OrderStatus {
+        let net = self.net_captured();
+        let refunded = self.refunded();
+        let confirmed = self.confirmation.standing();
+        let left = net - refunded - self.charged_back();
+        if self.chargebacks.values().any(|case| case.closed.is_none() && !case.received.is_zero()) {
+            OrderStatus::InDispute
+        } else if self.is_contradictory() {
+            OrderStatus::Exception
+        } else if !self.refund_open().is_zero() {
+            OrderStatus::RefundPending
+        } else if !refunded.is_zero() && left == Balance::ZERO {
+            OrderStatus::Refunded
+        } else if self.lost_part_to_refunds() {
+            OrderStatus::PartiallyRefunded
+        } else if confirmed > Balance::ZERO && confirmed == left {
+            OrderStatus::Completed
+        } else if net > Balance::ZERO && self.confirmation.answer() == Answer::Uncertain {
+            OrderStatus::Uncertain
+        } else if net > Balance::ZERO {
+            OrderStatus::PaidUnconfirmed
+        } else if confirmed > Balance::ZERO {
+            OrderStatus::ConfirmedUnfunded
+        } else {
+            self.unpaid_status()
+        }
+    }
+
+    /// Of an order that holds no money and has no booking.
+    fn unpaid_status(&self) -> OrderStatus {
+        if !self.reversals.is_empty() || self.reversed_uncharged {
+            OrderStatus::Reversed
+        } else if self.payment_unknown && self.declined.is_none() {
+            OrderStatus::PaymentUnknown
+        } else if self.declined.is_some() {
+            OrderStatus::Declined
+        } else if self.expired_at.is_some() {
+            OrderStatus::Expired
+        } else if self.cancelled {
+            OrderStatus::Cancelled
+        } else if self.rejection().is_some() {
+            OrderStatus::Rejected
+        } else if self.accepted_until().is_some() {
+            OrderStatus::AwaitingPayment
+        } else {
+            OrderStatus::Placed
+        }
+    }
+
+    /// Money that is both booked and gone back, more back than taken, or two payments with nothing decided.
+    fn is_contradictory(&self) -> bool {
+        let net = self.net_captured();
+        let out = self.confirmation.standing() + self.refunded();
+        let captured = !self.captured().is_zero();
+        (captured && out > net) || Balance::from(self.refunded()) > net || self.unresolved_captures() > 1
+    }
+
+    fn unresolved_captures(&self) -> usize {
+        self.standing_captures().filter(|capture| !self.refundable(capture).is_zero()).count()
+    }
+
+    /// A duplicate that went back takes nothing from the order itself.
+    fn lost_part_to_refunds(&self) -> bool {
+        let of_the_order: Amount = self
+            .refunds
+            .values()
+            .filter(|refund| refund.reason != Some(RefundReason::DuplicateCapture))
+            .map(|refund| refund.refunded())
+            .sum();
+        !of_the_order.is_zero()
+    }
+
+    pub fn payment_track(&self) -> PaymentTrack {
+        if !self.charged_back().is_zero() {
+            PaymentTrack::ChargedBack
+        } else if self.has_money() {
+            PaymentTrack::Captured
+        } else if !self.reversals.is_empty() || self.reversed_uncharged {
+            PaymentTrack::Reversed
+        } else if self.declined.is_some() {
+            PaymentTrack::Declined
+        } else if self.payment_unknown {
+            PaymentTrack::Unknown
+        } else if self.payment_initiated {
+            PaymentTrack::Initiated
+        } else {
+            PaymentTrack::None
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Refunds: decided here, at most once per capture and slot, and never for more than is left of the capture.
+//!
+//! The saga refunds on an explicit failure, a duplicate or a wrong amount; a person may ask for one. An uncertain
+//! outcome refunds nobody.
+
+use chrono::TimeDelta;
+use schemas::{Amount, Data, Name, events::*};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    LogTime,
+    confirmation::Answer,
+    coordinator::{Decision, Guard},
+    order::{Capture, Order},
+    policy::Policy,
+};
+
+/// Chosen once: every refund id is derived under it.
+const REFUND_NAMESPACE: Uuid = Uuid::from_u128(0x0b8e_5f0c_7a52_4d7e_9a36_6c1d_f2ab_41d3);
+
+/// Everything the log says about one refund; events may arrive in any order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refund {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<RefundReason>,
+    /// Asked for by a person or channel: how much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<RefundRejectionReason>,
+    pub initiated: Amount,
+    /// The coordinator has read the decision back from the log.
+    pub read_back: bool,
+    /// The last try that was submitted.
+    pub submitted: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submitted_at: Option<LogTime>,
+    /// The last try that definitely failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedTry>,
+    pub completed: Amount,
+    pub returned: Amount,
+    pub cancelled: Amount,
+    /// The executor had it before it could be cancelled.
+    pub uncancellable: bool,
+    pub escalated: bool,
+    pub paid_manually: Amount,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    pub amount: Amount,
+    pub by: RefundOrigin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FailedTry {
+    pub tries: u8,
+    pub final_: bool,
+    pub code: String,
+    pub recorded_at: LogTime,
+}
+
+impl Refund {
+    pub fn apply(&mut self, data: &Data, recorded_at: LogTime) {
+        match data {
+            Data::RefundRequested(data) => {
+                self.capture_id = Some(data.capture_id);
+                self.reason = self.reason.max(Some(data.reason));
+                self.asked = Some(Asked { amount: data.amount, by: data.by });
+            }
+            Data::RefundRejected(data) => self.rejected = Some(data.reason),
+            Data::RefundInitiated(data) => {
+                self.capture_id = Some(data.capture_id);
+                self.channel = Some(data.channel.clone());
+                self.reason = self.reason.max(Some(data.reason));
+                self.initiated += data.amount;
+            }
+            Data::RefundSubmitted(data) => {
+                self.submitted = self.submitted.max(data.tries);
+                self.submitted_at = self.submitted_at.max(Some(recorded_at));
+            }
+            Data::RefundCompleted(data) => self.completed += data.amount,
+            Data::RefundFailed(data) => {
+                let failed = FailedTry { tries: data.tries, final_: !data.retryable, code: data.code.clone(), recorded_at };
+                self.failed = self.failed.take().max(Some(failed));
+            }
+            Data::RefundReturned(data) => self.returned += data.amount,
+            Data::RefundCancelled(data) => self.cancelled += data.amount,
+            Data::RefundEscalated(_) => self.escalated = true,
+            Data::RefundPaidManually(data) => self.paid_manually += data.amount,
+            other => debug_assert!(false, "{} is not about a refund", other.event_type()),
+        }
+    }
+
+    /// What reached the payer and stayed there.
+    pub fn refunded(&self) -> Amount {
+        (self.completed + self.paid_manually).saturating_sub(self.returned)
+    }
+
+    /// Decided and not yet with the payer.
+    pub fn open(&self) -> Amount {
+        self.initiated.saturating_sub(self.cancelled).saturating_sub(self.refunded())
+    }
+
+    /// What no other refund may use: decided, or already with the payer.
+    pub fn committed(&self) -> Amount {
+        self.initiated.saturating_sub(self.cancelled).max(self.refunded())
+    }
+
+    /// The number that names this refund to the channel, the same on every try.
+    pub fn request_no(id: Uuid) -> String {
+        format!("R{}", id.simple())
+    }
+
+    /// The next call to the channel and when it is due; `None` when no call is wanted.
+    pub fn next_try(&self, policy: &Policy) -> Option<(u8, Option<LogTime>)> {
+        if self.open().is_zero() || self.escalated || !self.completed.is_zero() {
+            return None;
+        }
+        match &self.failed {
+            None => Some((self.submitted.max(1), None)),
+            Some(failed) if self.submitted > failed.tries => Some((self.submitted, None)),
+            Some(failed) if failed.final_ => None,
+            Some(failed) => {
+                let wait = policy.refund_retry_s.get(usize::from(failed.tries).checked_sub(1)?)?;
+                Some((failed.tries.checked_add(1)?, Some(failed.recorded_at + TimeDelta::seconds((*wait).into()))))
+            }
+        }
+    }
+}
+
+/// The identity of the saga's one refund of a capture. The reason is no part of it, so that no re-run under any
+/// policy can make a second one.
+pub fn automatic_refund_id(capture: Uuid) -> Uuid {
+    Uuid::new_v5(&REFUND_NAMESPACE, format!("{capture}/auto").as_bytes())
+}
+
+/// What is to be decided about refunds, one decision at a time.
+pub(crate) fn decide(order: &Order, now: LogTime, policy: &Policy) -> Option<Decision> {
+    cancel(order).or_else(|| automatic(order)).or_else(|| asked_for(order)).or_else(|| escalate(order, now, policy))
+}
+
+/// The bank confirmed before the refund was sent: keep the money where it is.
+fn cancel(order: &Order) -> Option<Decision> {
+    order.confirmation.confirmed?;
+    if !order.confirmation.revoked.is_zero() {
+        return None;
+    }
+    let (id, refund) = order.refunds.iter().find(|(id, refund)| {
+        let automatic = refund.capture_id.is_some_and(|capture| automatic_refund_id(capture) == **id);
+        automatic
+            && refund.reason != Some(RefundReason::DuplicateCapture)
+            && !refund.open().is_zero()
+            && refund.submitted == 0
+            && !refund.uncancellable
+    })?;
+    let data = RefundCancelled { refund_id: *id, amount: refund.open(), reason: "the bank confirmed before the refund was sent".to_owned() };
+    Some(Decision { data: data.into(), guard: Some(Guard::RefundNotClaimed(*id)) })
+}
+
+fn automatic(order: &Order) -> Option<Decision> {
+    let funding = order.funding_capture()?;
+    let reason = funding_reason(order, funding);
+    let duplicates = order.standing_captures().skip(1).map(|capture| (capture, RefundReason::DuplicateCapture));
+    let (capture, reason) = reason.map(|reason| (funding, reason)).into_iter().chain(duplicates).find(|(capture, _)| {
+        !order.refundable(capture).is_zero() && !order.refunds.contains_key(&automatic_refund_id(capture.id))
+    })?;
+    Some(initiate(automatic_refund_id(capture.id), capture, order.refundable(capture), reason, RefundOrigin::Saga))
+}
+
+/// Why the money that funds the order must go back; `None` while it need not.
+fn funding_reason(order: &Order, funding: &Capture) -> Option<RefundReason> {
+    let request = order.request.as_ref()?;
+    match order.confirmation.answer() {
+        Answer::Failed if order.rejection().is_some() => Some(RefundReason::OrderRejected),
+        Answer::Failed if order.expired_at.is_some_and(|expired| expired <= funding.recorded_at) => Some(RefundReason::LateCapture),
+        Answer::Failed => Some(RefundReason::ConfirmationFailed),
+        // The bank would book another amount than the payer asked for, so it is not asked at all.
+        Answer::None if funding.amount != request.data.amount => Some(RefundReason::AmountMismatch),
+        Answer::None | Answer::Uncertain | Answer::Confirmed => None,
+    }
+}
+
+fn initiate(refund_id: Uuid, capture: &Capture, amount: Amount, reason: RefundReason, by: RefundOrigin) -> Decision {
+    let data = RefundInitiated { refund_id, capture_id: capture.id, channel: capture.channel.clone(), amount, reason, by };
+    Decision { data: data.into(), guard: None }
+}
+
+/// A person or channel asked: initiate, or say why not.
+fn asked_for(order: &Order) -> Option<Decision> {
+    let open = |refund: &&Refund| refund.asked.is_some() && refund.initiated.is_zero() && refund.rejected.is_none();
+    let (id, refund) = order.refunds.iter().find(|(_, refund)| open(refund))?;
+    let asked = refund.asked.as_ref()?;
+    let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id);
+    match judge(order, capture, asked.amount) {
+        Ok(capture) => Some(initiate(*id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by)),
+        Err(reason) => {
+            let message = explain(reason).to_owned();
+            Some(Decision { data: RefundRejected { refund_id: *id, reason, message }.into(), guard: None })
+        }
+    }
+}
+
+fn judge<'a>(order: &Order, capture: Option<&'a Capture>, amount: Amount) -> Result<&'a Capture, RefundRejectionReason> {
+    let capture = capture.ok_or(RefundRejectionReason::CaptureNotFound)?;
+    if amount > order.refundable(capture) {
+        return Err(RefundRejectionReason::AboveRefundable);
+    }
+    let left_for_the_bank = order.net_captured() - order.refunded() - order.refund_open() - amount;
+    match order.confirmation.answer() {
+        // Only what the bank has not booked may go back.
+        Answer::Confirmed if left_for_the_bank < order.confirmation.standing() => Err(RefundRejectionReason::AlreadyFulfilled),
+        Answer::Confirmed | Answer::Failed => Ok(capture),
+        Answer::None | Answer::Uncertain => Err(RefundRejectionReason::OutcomeOpen),
+    }
+}
+
+fn explain(reason: RefundRejectionReason) -> &'static str {
+    match reason {
+        RefundRejectionReason::AboveRefundable => "more than is left of this capture",
+        RefundRejectionReason::CaptureNotFound => "the order has no such capture",
+        RefundRejectionReason::AlreadyFulfilled => "the bank has booked the repayment; it must revoke it first",
+        RefundRejectionReason::OutcomeOpen => "the bank's answer is open; settle it with a ConfirmationResolved first",
+    }
+}
+
+/// The channel will not do it, or has not said for too long whether it did: a person must look.
+fn escalate(order: &Order, now: LogTime, policy: &Policy) -> Option<Decision> {
+    let (id, reason) = order.refunds.iter().find_map(|(id, refund)| Some((id, refund.needs_a_person(now, policy)?)))?;
+    Some(Decision::from(Data::from(RefundEscalated { refund_id: *id, case_no: format!("E{}", id.simple()), reason })))
+}
+
+/// When an unanswered refund will need a person.
+pub(crate) fn escalates_at(order: &Order, policy: &Policy) -> Option<LogTime> {
+    order.refunds.values().filter_map(|refund| refund.escalates_at(policy)).min()
+}
+
+impl Refund {
+    fn is_unanswered(&self) -> bool {
+        let failed = self.failed.as_ref().map_or(0, |failed| failed.tries);
+        self.submitted > failed && self.completed.is_zero()
+    }
+
+    fn escalates_at(&self, policy: &Policy) -> Option<LogTime> {
+        let waits = !self.escalated && !self.open().is_zero() && self.is_unanswered();
+        self.submitted_at.filter(|_| waits).map(|at| at + policy.refund_escalation())
+    }
+
+    fn needs_a_person(&self, now: LogTime, policy: &Policy) -> Option<String> {
+        if self.escalated || self.open().is_zero() {
+            None
+        } else if !self.returned.is_zero() {
+            Some("the refund bounced".to_owned())
+        } else if self.escalates_at(policy).is_some_and(|at| at <= now) {
+            Some("the channel has not said whether it refunded".to_owned())
+        } else {
+            let failed = self.failed.as_ref().filter(|_| self.next_try(policy).is_none())?;
+            Some(format!("the channel refuses the refund: {}", failed.code))
+        }
+    }
+}
