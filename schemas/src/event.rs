@@ -465,5 +465,3 @@ fn data_refusal(message: &str) -> Refusal {
     Refusal::new(code, message)
 }
 
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,6 @@
 //! Every switch of the business in one place, with its default. The documents leave these open or to the operator.
 
 use chrono::{NaiveTime, TimeDelta};
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,8 +29,6 @@ pub struct Policy {
     pub refund_escalation_s: u32,
     /// How long a confirmation may stand without its capture before it is a break, in seconds.
     pub capture_grace_s: u32,
-    /// The rate of the channels' fee, for checking settlement reports: 0.002 is 0.20 %.
-    pub fee_rate: Decimal,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -65,7 +62,6 @@ impl Default for Policy {
             refund_settling_s: 10,
             refund_escalation_s: 24 * 3600,
             capture_grace_s: 300,
-            fee_rate: Decimal::new(2, 3),
         }
     }
 }

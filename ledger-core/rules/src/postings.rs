@@ -94,15 +94,11 @@ fn transfer(amount: Amount, debit: (AccountCode, impl ToString), credit: (Accoun
     ]
 }
 
-/// What will be paid goes in transit and the fee to who bears it; a negative net stays on the channel's account and
-/// is set off against the next batch.
+/// What will be paid goes in transit, the fee is the operator's expense; a negative net stays on the channel's account
+/// and is set off against the next batch.
 fn settlement(data: &SettlementReported) -> Vec<Leg> {
     let mut legs = transfer(data.net.debit(), (SettlementInTransit, &data.channel), (ChannelReceivable, &data.channel));
-    let bearer = match data.fees_borne_by {
-        Bearer::Operator => Account::new(ChannelFeeExpense, data.channel.to_string()),
-        Bearer::Beneficiary => Account::new(SuspenseShort, data.channel.to_string()),
-    };
-    legs.extend(transfer(data.fees, (bearer.code, bearer.owner), (ChannelReceivable, &data.channel)));
+    legs.extend(transfer(data.fees, (ChannelFeeExpense, &data.channel), (ChannelReceivable, &data.channel)));
     legs
 }
 

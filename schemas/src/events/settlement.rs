@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Bearer, Payload, parts};
+use super::{About, Payload, parts};
 use crate::{Amount, Balance, Name, Stream};
 
 /// The channel reported a settlement batch:
@@ -20,8 +20,8 @@ pub struct SettlementReported {
     pub gross: Amount,
     pub refunds: Amount,
     pub chargebacks: Amount,
+    /// Borne by the operator.
     pub fees: Amount,
-    pub fees_borne_by: Bearer,
     /// A negative net of earlier batches that this one makes good; zero or less.
     pub carried_in: Balance,
     /// A negative net is not paid but carried into the next batch.
@@ -36,7 +36,7 @@ impl Payload for SettlementReported {
         parts![self.channel, self.batch_no]
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
-        parts![self.gross, self.refunds, self.chargebacks, self.fees, self.carried_in, self.net, self.fees_borne_by]
+        parts![self.gross, self.refunds, self.chargebacks, self.fees, self.carried_in, self.net]
     }
     fn check(&self) -> Result<(), &'static str> {
         if self.carried_in > Balance::ZERO {

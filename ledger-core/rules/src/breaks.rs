@@ -1,0 +1,73 @@
+//! Breaks: combinations that may not last. They follow from what the log says about an order or contract, and are gone
+//! when the log says more.
+
+use chrono::TimeDelta;
+use schemas::{Amount, Balance};
+
+use crate::{LogTime, order::Order, policy::Policy};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BreakClass {
+    /// The bank booked money that has also gone back to the payer.
+    ConfirmedAfterRefund,
+    /// The bank booked a repayment of which no capture is known.
+    ConfirmedWithoutCapture,
+    /// A capture names an order that nobody requested.
+    CaptureWithoutRequest,
+    /// More went back to the payer than was taken.
+    RefundedTooMuch,
+    /// The bank booked more than one repayment of a contract on one day.
+    SecondRepaymentOfTheDay,
+    /// The same fact was reported again with other business fields; the first report stands.
+    ConflictingRepeat,
+}
+
+impl BreakClass {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfirmedAfterRefund => "confirmed_after_refund",
+            Self::ConfirmedWithoutCapture => "confirmed_without_capture",
+            Self::CaptureWithoutRequest => "capture_without_request",
+            Self::RefundedTooMuch => "refunded_too_much",
+            Self::SecondRepaymentOfTheDay => "second_repayment_of_the_day",
+            Self::ConflictingRepeat => "conflicting_repeat",
+        }
+    }
+}
+
+/// A break that stands now. It counts as open once its grace is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Break {
+    pub class: BreakClass,
+    /// The money in question.
+    pub amount: Amount,
+    pub grace_until: LogTime,
+}
+
+/// The breaks of an order; positions and other orders play no part.
+pub fn breaks_of(order: &Order, policy: &Policy) -> Vec<Break> {
+    let confirmed = order.confirmation.standing();
+    let captured = !order.captures.is_empty();
+    let beyond = confirmed + order.refunded() - order.net_captured();
+    let mut breaks = Vec::new();
+    let mut add = |class, amount: Balance, since: Option<LogTime>, grace: TimeDelta| {
+        if let Some(since) = since {
+            breaks.push(Break { class, amount: amount.debit(), grace_until: since + grace });
+        }
+    };
+    let first_capture = order.captures.iter().map(|capture| capture.recorded_at).min();
+    if captured && confirmed > Balance::ZERO && !order.refunded().is_zero() && beyond > Balance::ZERO {
+        add(BreakClass::ConfirmedAfterRefund, beyond, order.confirmation.confirmed_at, TimeDelta::zero());
+    }
+    if !captured && confirmed > Balance::ZERO {
+        add(BreakClass::ConfirmedWithoutCapture, confirmed, order.confirmation.confirmed_at, policy.capture_grace());
+    }
+    if captured && order.request.is_none() {
+        add(BreakClass::CaptureWithoutRequest, order.net_captured(), first_capture, policy.capture_grace());
+    }
+    if captured && Balance::from(order.refunded()) > order.net_captured() {
+        add(BreakClass::RefundedTooMuch, order.refunded() - order.captured() + order.reversed(), first_capture, TimeDelta::zero());
+    }
+    breaks
+}
+
