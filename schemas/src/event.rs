@@ -105,6 +105,15 @@ impl Refusal {
     }
 }
 
+impl From<serde_json::Error> for Refusal {
+    fn from(error: serde_json::Error) -> Self {
+        match error.classify() {
+            serde_json::error::Category::Data => data_refusal(&error.to_string()),
+            _ => Self::new(RefusalCode::BrokenJson, error),
+        }
+    }
+}
+
 /// The id of a fact: UUIDv5 over the type's name without its version and the natural key, each length-prefixed
 /// so that no two tuples spell the same text.
 pub fn event_id(data: &Data, subject: &str) -> Uuid {
@@ -124,17 +133,32 @@ fn channel_subject(data: &Data) -> String {
 
 impl Event {
     /// An event about an order, on the order's own stream.
-    pub fn about_order(source: impl Into<String>, order: &OrderId, occurred_at: DateTime<FixedOffset>, data: impl Into<Data>) -> Self {
+    pub fn about_order(
+        source: impl Into<String>,
+        order: &OrderId,
+        occurred_at: DateTime<FixedOffset>,
+        data: impl Into<Data>,
+    ) -> Self {
         Self::new(source.into(), order.to_string(), order.stream(), occurred_at, data.into())
     }
 
     /// An event about a contract as a whole.
-    pub fn about_contract(source: impl Into<String>, contract: &Stream, occurred_at: DateTime<FixedOffset>, data: impl Into<Data>) -> Self {
+    pub fn about_contract(
+        source: impl Into<String>,
+        contract: &Stream,
+        occurred_at: DateTime<FixedOffset>,
+        data: impl Into<Data>,
+    ) -> Self {
         Self::new(source.into(), contract.to_string(), contract.clone(), occurred_at, data.into())
     }
 
     /// An event about a channel or party as a whole.
-    pub fn about_channel(source: impl Into<String>, channel: &crate::Name, occurred_at: DateTime<FixedOffset>, data: impl Into<Data>) -> Self {
+    pub fn about_channel(
+        source: impl Into<String>,
+        channel: &crate::Name,
+        occurred_at: DateTime<FixedOffset>,
+        data: impl Into<Data>,
+    ) -> Self {
         let data = data.into();
         Self::new(source.into(), channel_subject(&data), Stream::channel(channel), occurred_at, data)
     }
@@ -199,24 +223,37 @@ impl Event {
 
     /// Reads a record of the log. What is in the log was checked when it was appended, so unknown fields (of a newer
     /// writer) are passed over, but key and id must still be the ones of the fact.
-    pub fn from_record<'a>(key: &[u8], headers: impl IntoIterator<Item = (&'a str, &'a [u8])>, value: &[u8]) -> Result<Self, Refusal> {
-        let mut attributes = Attributes::default();
-        for (name, text) in headers {
-            let text = std::str::from_utf8(text).map_err(|_| Refusal::new(RefusalCode::InvalidEnvelope, format!("header {name} is not UTF-8")))?;
-            if let Some(name) = name.strip_prefix("ce_") {
-                attributes.set(name, text);
-            }
-        }
-        let value = std::str::from_utf8(value).map_err(|error| Refusal::new(RefusalCode::BrokenJson, error))?;
+    pub fn from_record<'a>(
+        key: &[u8],
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        value: &[u8],
+    ) -> Result<Self, Refusal> {
+        let (attributes, value) = Attributes::of_record(headers, value)?;
         let stated_id = attributes.id.map(str::to_owned);
         let event = attributes.into_event(value, Unknown::PassedOver)?;
         if event.stream.as_str().as_bytes() != key {
-            return Err(Refusal::new(RefusalCode::WrongKey, format!("the key of this record must be {}", event.stream)));
+            return Err(Refusal::new(
+                RefusalCode::WrongKey,
+                format!("the key of this record must be {}", event.stream),
+            ));
         }
         if stated_id.as_deref() != Some(event.id.to_string().as_str()) {
             return Err(Refusal::new(RefusalCode::WrongId, format!("the id of this fact is {}", event.id)));
         }
         Ok(event)
+    }
+
+    /// Reads what a publisher sends in binary mode, as a record of an inbox topic. As in [`Event::from_structured`], the
+    /// publisher's own `id` is replaced by the derived one and unknown fields are refused; the record's key is its own.
+    pub fn from_binary<'a>(
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        value: &[u8],
+    ) -> Result<Self, Refusal> {
+        let (attributes, value) = Attributes::of_record(headers, value)?;
+        if attributes.specversion != Some("1.0") {
+            return Err(Refusal::new(RefusalCode::InvalidEnvelope, "ce_specversion must be 1.0"));
+        }
+        attributes.into_event(value, Unknown::Refused)
     }
 
     /// Reads what a publisher sends: CloudEvents JSON. The publisher's own `id` is replaced by the derived one;
@@ -236,6 +273,7 @@ impl Event {
             return Err(Refusal::new(RefusalCode::InvalidEnvelope, "the attribute data is missing"));
         };
         let attributes = Attributes {
+            specversion: Some(&envelope.specversion),
             id: Some(&envelope.id),
             event_type: Some(&envelope.event_type),
             source: Some(&envelope.source),
@@ -335,6 +373,7 @@ struct Structured<'a> {
 
 #[derive(Default)]
 struct Attributes<'a> {
+    specversion: Option<&'a str>,
     id: Option<&'a str>,
     event_type: Option<&'a str>,
     source: Option<&'a str>,
@@ -347,8 +386,26 @@ struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
+    /// The attributes that the headers of a record hold, and its value as text.
+    fn of_record<'v>(
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        value: &'v [u8],
+    ) -> Result<(Self, &'v str), Refusal> {
+        let mut attributes = Self::default();
+        for (name, text) in headers {
+            let text = std::str::from_utf8(text)
+                .map_err(|_| Refusal::new(RefusalCode::InvalidEnvelope, format!("header {name} is not UTF-8")))?;
+            if let Some(name) = name.strip_prefix("ce_") {
+                attributes.set(name, text);
+            }
+        }
+        let value = std::str::from_utf8(value).map_err(|error| Refusal::new(RefusalCode::BrokenJson, error))?;
+        Ok((attributes, value))
+    }
+
     fn set(&mut self, name: &str, text: &'a str) {
         let slot = match name {
+            "specversion" => &mut self.specversion,
             "id" => &mut self.id,
             "type" => &mut self.event_type,
             "source" => &mut self.source,
@@ -365,7 +422,9 @@ impl<'a> Attributes<'a> {
 
     fn into_event(self, data: &str, unknown: Unknown) -> Result<Event, Refusal> {
         let envelope = |detail: String| Refusal::new(RefusalCode::InvalidEnvelope, detail);
-        let required = |value: Option<&'a str>, name| value.filter(|v| !v.is_empty()).ok_or_else(|| envelope(format!("the attribute {name} is missing")));
+        let required = |value: Option<&'a str>, name| {
+            value.filter(|v| !v.is_empty()).ok_or_else(|| envelope(format!("the attribute {name} is missing")))
+        };
         let uuid = |value: Option<&str>, name| {
             value.map(Uuid::parse_str).transpose().map_err(|_| envelope(format!("the attribute {name} is not a UUID")))
         };
@@ -393,7 +452,12 @@ impl<'a> Attributes<'a> {
             About::Order => {
                 let order: OrderId = self
                     .subject
-                    .ok_or_else(|| Refusal::new(RefusalCode::InvalidEnvelope, "the attribute subject (the order number) is missing"))?
+                    .ok_or_else(|| {
+                        Refusal::new(
+                            RefusalCode::InvalidEnvelope,
+                            "the attribute subject (the order number) is missing",
+                        )
+                    })?
                     .parse()
                     .map_err(|error| Refusal::new(RefusalCode::InvalidEnvelope, error))?;
                 let stream = order.stream();
@@ -403,12 +467,16 @@ impl<'a> Attributes<'a> {
                 Ok((order.to_string(), stream))
             }
             About::Contract => match stated.filter(Stream::is_loan) {
-                Some(stream) if self.subject.is_none_or(|subject| subject == stream.as_str()) => Ok((stream.to_string(), stream)),
+                Some(stream) if self.subject.is_none_or(|subject| subject == stream.as_str()) => {
+                    Ok((stream.to_string(), stream))
+                }
                 _ => Err(wrong_key("this type belongs on a loan:<token> stream, which is also its subject".to_owned())),
             },
             About::Channel => match stated.filter(|stream| !stream.is_loan()) {
                 Some(stream) => Ok((channel_subject(data), stream)),
-                None => Err(wrong_key("this type belongs on a channel:<name> stream: give it as partitionkey".to_owned())),
+                None => {
+                    Err(wrong_key("this type belongs on a channel:<name> stream: give it as partitionkey".to_owned()))
+                }
             },
         }
     }
@@ -435,20 +503,22 @@ fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Result<Data, Ref
             Data::read(event_type, serde_ignored::Deserializer::new(&mut deserializer, &mut note))
         }
     };
-    let data = read.ok_or_else(|| unknown_type(event_type))?.map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => data_refusal(&error.to_string()),
-        _ => Refusal::new(RefusalCode::BrokenJson, error),
-    })?;
+    let data = read.ok_or_else(|| unknown_type(event_type))?.map_err(Refusal::from)?;
     match ignored.is_empty() {
         true => Ok(data),
-        false => Err(Refusal::new(RefusalCode::UnknownField, format!("{event_type} has no field {}", ignored.join(", ")))),
+        false => {
+            Err(Refusal::new(RefusalCode::UnknownField, format!("{event_type} has no field {}", ignored.join(", "))))
+        }
     }
 }
 
 fn unknown_type(event_type: &str) -> Refusal {
     let stem = |full: &str| full.rsplit_once(".v").map(|(stem, _)| stem.to_owned());
     match Data::TYPES.iter().find(|known| stem(known) == stem(event_type)) {
-        Some(known) => Refusal::new(RefusalCode::UnknownSchemaVersion, format!("{event_type} is not known; the version in use is {known}")),
+        Some(known) => Refusal::new(
+            RefusalCode::UnknownSchemaVersion,
+            format!("{event_type} is not known; the version in use is {known}"),
+        ),
         None => Refusal::new(RefusalCode::UnknownType, format!("{:.120} is not a type of this ledger", event_type)),
     }
 }
@@ -457,6 +527,8 @@ fn unknown_type(event_type: &str) -> Refusal {
 fn data_refusal(message: &str) -> Refusal {
     let code = if message.starts_with("missing field") {
         RefusalCode::MissingField
+    } else if message.starts_with("unknown field") {
+        RefusalCode::UnknownField
     } else if message.starts_with("an amount") {
         RefusalCode::InvalidAmount
     } else {
@@ -464,4 +536,3 @@ fn data_refusal(message: &str) -> Refusal {
     };
     Refusal::new(code, message)
 }
-

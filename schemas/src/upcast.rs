@@ -16,7 +16,11 @@ pub struct Upcaster {
 pub const UPCASTERS: &[Upcaster] = &[];
 
 /// Follows the steps from `event_type` as far as they go; `None` when there is none to take.
-pub fn upcast(steps: &[Upcaster], event_type: &str, data: &str) -> Option<Result<(&'static str, Value), serde_json::Error>> {
+pub fn upcast(
+    steps: &[Upcaster],
+    event_type: &str,
+    data: &str,
+) -> Option<Result<(&'static str, Value), serde_json::Error>> {
     let mut step = steps.iter().find(|step| step.from == event_type)?;
     let mut data = match serde_json::from_str(data) {
         Ok(data) => data,

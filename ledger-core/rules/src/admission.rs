@@ -42,7 +42,8 @@ pub fn judge(request: &Request, contract: &LoanContract, policy: &Policy) -> Res
     }
     let today = business_day(&now);
     for standing in [Standing::InFlight, Standing::Uncertain, Standing::Confirmed] {
-        let mut days = contract.attempts.values().filter(|attempt| attempt.standing == standing).map(|attempt| attempt.day);
+        let mut days =
+            contract.attempts.values().filter(|attempt| attempt.standing == standing).map(|attempt| attempt.day);
         if let Some(reason) = days.find_map(|day| in_the_way(standing, day, today, policy)) {
             return Err(reason);
         }
@@ -65,7 +66,10 @@ fn in_the_way(standing: Standing, day: NaiveDate, today: NaiveDate, policy: &Pol
 
 fn is_blacked_out(now: &DateTime<FixedOffset>, blackout: &Blackout) -> bool {
     let time = now.time();
-    let in_window = blackout.daily.iter().any(|window| window.from <= time && (time < window.until || window.until == NaiveTime::MIN));
+    let in_window = blackout
+        .daily
+        .iter()
+        .any(|window| window.from <= time && (time < window.until || window.until == NaiveTime::MIN));
     let days_left = u32::from(now.num_days_in_month()) - now.day();
     in_window || days_left < blackout.last_days_of_month
 }
@@ -73,10 +77,14 @@ fn is_blacked_out(now: &DateTime<FixedOffset>, blackout: &Blackout) -> bool {
 /// What the payer or the operator is told.
 pub fn explain(reason: RejectionReason) -> &'static str {
     match reason {
-        RejectionReason::NotEnrolled => "未完成随时还款签约: the student must sign up for repay-any-time with the bank first",
+        RejectionReason::NotEnrolled => {
+            "未完成随时还款签约: the student must sign up for repay-any-time with the bank first"
+        }
         RejectionReason::LoanNotFound => "未查到贷款信息: the bank knows no such loan",
         RejectionReason::AboveOutstanding => "还款金额超过欠款: more than the bank says is owed",
-        RejectionReason::InFlight => "还款申请在途: another request on this contract is in flight; try again in about two minutes",
+        RejectionReason::InFlight => {
+            "还款申请在途: another request on this contract is in flight; try again in about two minutes"
+        }
         RejectionReason::DailyLimit => "当日已还款: one repayment a day for each contract",
         RejectionReason::BookingLock => "还款入账中: the bank is still booking the last repayment of this contract",
         RejectionReason::BlackoutWindow => "非还款时段: the bank takes no repayments at this time",

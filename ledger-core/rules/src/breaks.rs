@@ -66,8 +66,12 @@ pub fn breaks_of(order: &Order, policy: &Policy) -> Vec<Break> {
         add(BreakClass::CaptureWithoutRequest, order.net_captured(), first_capture, policy.capture_grace());
     }
     if captured && Balance::from(order.refunded()) > order.net_captured() {
-        add(BreakClass::RefundedTooMuch, order.refunded() - order.captured() + order.reversed(), first_capture, TimeDelta::zero());
+        add(
+            BreakClass::RefundedTooMuch,
+            order.refunded() - order.captured() + order.reversed(),
+            first_capture,
+            TimeDelta::zero(),
+        );
     }
     breaks
 }
-

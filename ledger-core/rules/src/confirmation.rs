@@ -120,9 +120,20 @@ pub fn next_query_at(order: &Order, policy: &Policy) -> Option<LogTime> {
 pub(crate) fn decide(order: &Order, now: LogTime, policy: &Policy) -> Option<Data> {
     let confirmation = &order.confirmation;
     let target = order.request.as_ref()?.data.beneficiary.clone();
-    if let (Some(evidence), None, Some(capture)) = (confirmation.resolved_confirmed, confirmation.confirmed, order.funding_capture()) {
+    if let (Some(evidence), None, Some(capture)) =
+        (confirmation.resolved_confirmed, confirmation.confirmed, order.funding_capture())
+    {
         return Some(
-            RepaymentConfirmed { target, amount: capture.amount, bank_ref: None, booked_date: None, principal: None, interest: None, evidence }.into(),
+            RepaymentConfirmed {
+                target,
+                amount: capture.amount,
+                bank_ref: None,
+                booked_date: None,
+                principal: None,
+                interest: None,
+                evidence,
+            }
+            .into(),
         );
     }
     if next_query_at(order, policy)? > now {

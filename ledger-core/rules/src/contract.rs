@@ -127,7 +127,10 @@ impl LoanContract {
 
     /// Orders that lapse at or before `now` unless they are paid.
     pub fn lapsing(&self, now: LogTime) -> impl Iterator<Item = &str> {
-        self.attempts.iter().filter(move |(_, attempt)| attempt.lapses_at.is_some_and(|at| at <= now)).map(|(id, _)| id.as_str())
+        self.attempts
+            .iter()
+            .filter(move |(_, attempt)| attempt.lapses_at.is_some_and(|at| at <= now))
+            .map(|(id, _)| id.as_str())
     }
 }
 

@@ -49,12 +49,16 @@ pub fn due_at(order: &Order, policy: &Policy) -> Option<LogTime> {
 
 /// An admitted order lapses if nothing has been paid in time.
 fn lapses_at(order: &Order) -> Option<LogTime> {
-    let over = order.expired_at.is_some() || order.cancelled || !order.captures.is_empty() || order.confirmation.confirmed.is_some();
+    let over = order.expired_at.is_some()
+        || order.cancelled
+        || !order.captures.is_empty()
+        || order.confirmation.confirmed.is_some();
     order.accepted_until().filter(|_| !over)
 }
 
 fn expire(order: &Order, now: LogTime, policy: &Policy) -> Option<Data> {
-    (lapses_at(order)? <= now).then(|| OrderExpired { rule: ExpiryRule::InFlightTtl, ttl_s: policy.in_flight_ttl_s }.into())
+    (lapses_at(order)? <= now)
+        .then(|| OrderExpired { rule: ExpiryRule::InFlightTtl, ttl_s: policy.in_flight_ttl_s }.into())
 }
 
 /// A call to the outside that the log's decisions ask for.
@@ -86,7 +90,7 @@ pub fn wanted_calls(order: &Order, policy: &Policy) -> Vec<Wanted> {
         let (tries, due_at) = refund.next_try(policy).filter(|_| refund.read_back)?;
         let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id)?;
         Some(Wanted {
-            key: format!("refund/{id}/{tries}"),
+            key: refund_key(*id, tries),
             call: Call::Refund {
                 refund_id: *id,
                 tries,
@@ -99,6 +103,11 @@ pub fn wanted_calls(order: &Order, policy: &Policy) -> Vec<Wanted> {
         })
     });
     query.into_iter().chain(refunds).collect()
+}
+
+/// The key of one try of a refund.
+pub fn refund_key(refund: Uuid, tries: u8) -> String {
+    format!("refund/{refund}/{tries}")
 }
 
 fn wanted_query(order: &Order) -> Option<Wanted> {

@@ -16,7 +16,9 @@ mod tests {
     #[test]
     fn fees_are_rounded_half_up() {
         let rate: Decimal = "0.002".parse().unwrap();
-        for (amount, expected) in [("5000.00", "10.00"), ("1200.00", "2.40"), ("300.00", "0.60"), ("2.50", "0.01"), ("2.49", "0.00")] {
+        for (amount, expected) in
+            [("5000.00", "10.00"), ("1200.00", "2.40"), ("300.00", "0.60"), ("2.50", "0.01"), ("2.49", "0.00")]
+        {
             assert_eq!(fee(amount.parse().unwrap(), rate), Some(expected.parse().unwrap()), "{amount}");
         }
     }

@@ -28,7 +28,10 @@ pub fn normalise(typed: &str) -> Result<String, IdNumberError> {
 fn resident_digits(number: &[u8]) -> Option<u8> {
     const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
     let (check, digits) = number.split_last()?;
-    if digits.len() != WEIGHTS.len() || !digits.iter().all(u8::is_ascii_digit) || !(check.is_ascii_digit() || *check == b'X') {
+    if digits.len() != WEIGHTS.len()
+        || !digits.iter().all(u8::is_ascii_digit)
+        || !(check.is_ascii_digit() || *check == b'X')
+    {
         return None;
     }
     let sum: u32 = digits.iter().zip(WEIGHTS).map(|(digit, weight)| u32::from(digit - b'0') * weight).sum();

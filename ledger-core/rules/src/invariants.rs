@@ -74,8 +74,12 @@ pub fn order_agrees_with_books(order: &Order, order_id: &str, books: &Books, app
 /// Whether any capture has more going back than was taken.
 pub fn refunds_stay_within_captures(order: &Order) -> bool {
     order.captures.iter().all(|capture| {
-        let refunds: Amount =
-            order.refunds.values().filter(|refund| refund.capture_id == Some(capture.id)).map(|refund| refund.committed()).sum();
+        let refunds: Amount = order
+            .refunds
+            .values()
+            .filter(|refund| refund.capture_id == Some(capture.id))
+            .map(|refund| refund.committed())
+            .sum();
         refunds + order.reversed_of(capture.id) <= capture.amount
     })
 }

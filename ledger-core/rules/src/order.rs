@@ -13,7 +13,7 @@ use crate::{LogTime, confirmation::Confirmation, refund::Refund};
 
 mod status;
 
-pub use status::{OrderStatus, PaymentTrack};
+pub use status::{FulfilmentTrack, OrderStatus, PaymentTrack, RefundTrack};
 
 /// Everything the log says about one order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -203,7 +203,11 @@ impl Order {
     }
 
     pub fn charged_back(&self) -> Amount {
-        self.chargebacks.values().filter(|case| case.closed != Some(DisputeOutcome::Won)).map(|case| case.received).sum()
+        self.chargebacks
+            .values()
+            .filter(|case| case.closed != Some(DisputeOutcome::Won))
+            .map(|case| case.received)
+            .sum()
     }
 
     /// Captured and not reversed.
@@ -231,7 +235,8 @@ impl Order {
 
     /// What is left of a capture for refunds: not reversed, not refunded and not promised to a refund.
     pub fn refundable(&self, capture: &Capture) -> Amount {
-        let gone: Amount = self.refunds.values().filter(|refund| refund.capture_id == Some(capture.id)).map(Refund::committed).sum();
+        let gone: Amount =
+            self.refunds.values().filter(|refund| refund.capture_id == Some(capture.id)).map(Refund::committed).sum();
         capture.amount.saturating_sub(self.reversed_of(capture.id)).saturating_sub(gone)
     }
 

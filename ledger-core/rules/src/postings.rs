@@ -24,29 +24,53 @@ pub fn postings(event: &Event) -> Vec<Leg> {
     let order = || event.subject.as_str();
     let contract = |beneficiary: &dyn std::fmt::Display| format!("{beneficiary}/{}", event.stream);
     match &event.data {
-        Data::PaymentCaptured(data) => transfer(data.amount, (ChannelReceivable, &data.channel), (PayerClearing, order())),
-        Data::PaymentReversed(data) => transfer(data.amount, (PayerClearing, order()), (ChannelReceivable, &data.channel)),
-        Data::RepaymentConfirmed(data) => transfer(data.amount, (PayerClearing, order()), (LoanRepaymentPayable, contract(&data.target))),
-        Data::ConfirmationRevoked(data) => transfer(data.amount, (LoanRepaymentPayable, contract(&data.target)), (PayerClearing, order())),
+        Data::PaymentCaptured(data) => {
+            transfer(data.amount, (ChannelReceivable, &data.channel), (PayerClearing, order()))
+        }
+        Data::PaymentReversed(data) => {
+            transfer(data.amount, (PayerClearing, order()), (ChannelReceivable, &data.channel))
+        }
+        Data::RepaymentConfirmed(data) => {
+            transfer(data.amount, (PayerClearing, order()), (LoanRepaymentPayable, contract(&data.target)))
+        }
+        Data::ConfirmationRevoked(data) => {
+            transfer(data.amount, (LoanRepaymentPayable, contract(&data.target)), (PayerClearing, order()))
+        }
         Data::RefundInitiated(data) => transfer(data.amount, (PayerClearing, order()), (RefundPayable, order())),
         Data::RefundCancelled(data) => transfer(data.amount, (RefundPayable, order()), (PayerClearing, order())),
         Data::RefundCompleted(data) => {
             let mut legs = transfer(data.amount, (RefundPayable, order()), (ChannelReceivable, &data.channel));
-            legs.extend(transfer(data.fee_netted.unwrap_or_default(), (ChannelReceivable, &data.channel), (ChannelFeeExpense, &data.channel)));
+            legs.extend(transfer(
+                data.fee_netted.unwrap_or_default(),
+                (ChannelReceivable, &data.channel),
+                (ChannelFeeExpense, &data.channel),
+            ));
             legs
         }
-        Data::RefundReturned(data) => transfer(data.amount, (ChannelReceivable, &data.channel), (RefundPayable, order())),
-        Data::RefundPaidManually(data) => transfer(data.amount, (RefundPayable, order()), (BankSettlement, &data.bank_account)),
-        Data::ChargebackReceived(data) => transfer(data.amount, (Disputed, &data.case_no), (ChannelReceivable, &data.channel)),
+        Data::RefundReturned(data) => {
+            transfer(data.amount, (ChannelReceivable, &data.channel), (RefundPayable, order()))
+        }
+        Data::RefundPaidManually(data) => {
+            transfer(data.amount, (RefundPayable, order()), (BankSettlement, &data.bank_account))
+        }
+        Data::ChargebackReceived(data) => {
+            transfer(data.amount, (Disputed, &data.case_no), (ChannelReceivable, &data.channel))
+        }
         Data::ChargebackClosed(data) => match (data.outcome, data.borne_by) {
-            (DisputeOutcome::Won, _) => transfer(data.amount, (ChannelReceivable, &data.channel), (Disputed, &data.case_no)),
-            (DisputeOutcome::Lost, Bearer::Operator) => transfer(data.amount, (Loss, "chargeback"), (Disputed, &data.case_no)),
+            (DisputeOutcome::Won, _) => {
+                transfer(data.amount, (ChannelReceivable, &data.channel), (Disputed, &data.case_no))
+            }
+            (DisputeOutcome::Lost, Bearer::Operator) => {
+                transfer(data.amount, (Loss, "chargeback"), (Disputed, &data.case_no))
+            }
             (DisputeOutcome::Lost, Bearer::Beneficiary) => {
                 transfer(data.amount, (LoanRepaymentPayable, contract(&data.beneficiary)), (Disputed, &data.case_no))
             }
         },
         Data::SettlementReported(data) => settlement(data),
-        Data::SettlementReceived(data) => transfer(data.amount, (BankSettlement, &data.bank_account), (SettlementInTransit, &data.channel)),
+        Data::SettlementReceived(data) => {
+            transfer(data.amount, (BankSettlement, &data.bank_account), (SettlementInTransit, &data.channel))
+        }
         Data::FundsRemitted(data) => {
             let items = data.items.iter().flat_map(|item| {
                 let payable = format!("{}/{}", data.beneficiary, item.contract);

@@ -88,7 +88,8 @@ impl Refund {
             }
             Data::RefundCompleted(data) => self.completed += data.amount,
             Data::RefundFailed(data) => {
-                let failed = FailedTry { tries: data.tries, final_: !data.retryable, code: data.code.clone(), recorded_at };
+                let failed =
+                    FailedTry { tries: data.tries, final_: !data.retryable, code: data.code.clone(), recorded_at };
                 self.failed = self.failed.take().max(Some(failed));
             }
             Data::RefundReturned(data) => self.returned += data.amount,
@@ -161,7 +162,11 @@ fn cancel(order: &Order) -> Option<Decision> {
             && refund.submitted == 0
             && !refund.uncancellable
     })?;
-    let data = RefundCancelled { refund_id: *id, amount: refund.open(), reason: "the bank confirmed before the refund was sent".to_owned() };
+    let data = RefundCancelled {
+        refund_id: *id,
+        amount: refund.open(),
+        reason: "the bank confirmed before the refund was sent".to_owned(),
+    };
     Some(Decision { data: data.into(), guard: Some(Guard::RefundNotClaimed(*id)) })
 }
 
@@ -169,9 +174,10 @@ fn automatic(order: &Order) -> Option<Decision> {
     let funding = order.funding_capture()?;
     let reason = funding_reason(order, funding);
     let duplicates = order.standing_captures().skip(1).map(|capture| (capture, RefundReason::DuplicateCapture));
-    let (capture, reason) = reason.map(|reason| (funding, reason)).into_iter().chain(duplicates).find(|(capture, _)| {
-        !order.refundable(capture).is_zero() && !order.refunds.contains_key(&automatic_refund_id(capture.id))
-    })?;
+    let (capture, reason) =
+        reason.map(|reason| (funding, reason)).into_iter().chain(duplicates).find(|(capture, _)| {
+            !order.refundable(capture).is_zero() && !order.refunds.contains_key(&automatic_refund_id(capture.id))
+        })?;
     Some(initiate(automatic_refund_id(capture.id), capture, order.refundable(capture), reason, RefundOrigin::Saga))
 }
 
@@ -180,7 +186,9 @@ fn funding_reason(order: &Order, funding: &Capture) -> Option<RefundReason> {
     let request = order.request.as_ref()?;
     match order.confirmation.answer() {
         Answer::Failed if order.rejection().is_some() => Some(RefundReason::OrderRejected),
-        Answer::Failed if order.expired_at.is_some_and(|expired| expired <= funding.recorded_at) => Some(RefundReason::LateCapture),
+        Answer::Failed if order.expired_at.is_some_and(|expired| expired <= funding.recorded_at) => {
+            Some(RefundReason::LateCapture)
+        }
         Answer::Failed => Some(RefundReason::ConfirmationFailed),
         // The bank would book another amount than the payer asked for, so it is not asked at all.
         Answer::None if funding.amount != request.data.amount => Some(RefundReason::AmountMismatch),
@@ -189,7 +197,8 @@ fn funding_reason(order: &Order, funding: &Capture) -> Option<RefundReason> {
 }
 
 fn initiate(refund_id: Uuid, capture: &Capture, amount: Amount, reason: RefundReason, by: RefundOrigin) -> Decision {
-    let data = RefundInitiated { refund_id, capture_id: capture.id, channel: capture.channel.clone(), amount, reason, by };
+    let data =
+        RefundInitiated { refund_id, capture_id: capture.id, channel: capture.channel.clone(), amount, reason, by };
     Decision { data: data.into(), guard: None }
 }
 
@@ -200,7 +209,9 @@ fn asked_for(order: &Order) -> Option<Decision> {
     let asked = refund.asked.as_ref()?;
     let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id);
     match judge(order, capture, asked.amount) {
-        Ok(capture) => Some(initiate(*id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by)),
+        Ok(capture) => {
+            Some(initiate(*id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by))
+        }
         Err(reason) => {
             let message = explain(reason).to_owned();
             Some(Decision { data: RefundRejected { refund_id: *id, reason, message }.into(), guard: None })
@@ -208,7 +219,11 @@ fn asked_for(order: &Order) -> Option<Decision> {
     }
 }
 
-fn judge<'a>(order: &Order, capture: Option<&'a Capture>, amount: Amount) -> Result<&'a Capture, RefundRejectionReason> {
+fn judge<'a>(
+    order: &Order,
+    capture: Option<&'a Capture>,
+    amount: Amount,
+) -> Result<&'a Capture, RefundRejectionReason> {
     let capture = capture.ok_or(RefundRejectionReason::CaptureNotFound)?;
     if amount > order.refundable(capture) {
         return Err(RefundRejectionReason::AboveRefundable);
@@ -216,7 +231,9 @@ fn judge<'a>(order: &Order, capture: Option<&'a Capture>, amount: Amount) -> Res
     let left_for_the_bank = order.net_captured() - order.refunded() - order.refund_open() - amount;
     match order.confirmation.answer() {
         // Only what the bank has not booked may go back.
-        Answer::Confirmed if left_for_the_bank < order.confirmation.standing() => Err(RefundRejectionReason::AlreadyFulfilled),
+        Answer::Confirmed if left_for_the_bank < order.confirmation.standing() => {
+            Err(RefundRejectionReason::AlreadyFulfilled)
+        }
         Answer::Confirmed | Answer::Failed => Ok(capture),
         Answer::None | Answer::Uncertain => Err(RefundRejectionReason::OutcomeOpen),
     }

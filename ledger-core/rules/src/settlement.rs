@@ -71,12 +71,20 @@ impl DayTotals {
 pub fn day_totals(event: &Event) -> Option<(&Name, NaiveDate, DayTotals)> {
     let zero = DayTotals::default();
     match &event.data {
-        Data::PaymentCaptured(data) => {
-            Some((&data.channel, data.business_date, DayTotals { captured: data.amount.into(), transactions: 1, ..zero }))
+        Data::PaymentCaptured(data) => Some((
+            &data.channel,
+            data.business_date,
+            DayTotals { captured: data.amount.into(), transactions: 1, ..zero },
+        )),
+        Data::PaymentReversed(data) => {
+            Some((&data.channel, data.business_date, DayTotals { reversed: data.amount.into(), ..zero }))
         }
-        Data::PaymentReversed(data) => Some((&data.channel, data.business_date, DayTotals { reversed: data.amount.into(), ..zero })),
-        Data::RefundCompleted(data) => Some((&data.channel, data.business_date, DayTotals { refunded: data.amount.into(), ..zero })),
-        Data::RefundReturned(data) => Some((&data.channel, data.business_date, DayTotals { refunded: -Balance::from(data.amount), ..zero })),
+        Data::RefundCompleted(data) => {
+            Some((&data.channel, data.business_date, DayTotals { refunded: data.amount.into(), ..zero }))
+        }
+        Data::RefundReturned(data) => {
+            Some((&data.channel, data.business_date, DayTotals { refunded: -Balance::from(data.amount), ..zero }))
+        }
         Data::ChargebackReceived(data) => {
             Some((&data.channel, data.business_date, DayTotals { charged_back: data.amount.into(), ..zero }))
         }

@@ -72,8 +72,12 @@ impl World {
     }
 
     fn expire_due(&mut self) {
-        let due: Vec<OrderId> =
-            self.orders.iter().filter(|(_, order)| coordinator::due_at(order, &self.policy).is_some_and(|at| at <= self.now)).map(|(id, _)| id.clone()).collect();
+        let due: Vec<OrderId> = self
+            .orders
+            .iter()
+            .filter(|(_, order)| coordinator::due_at(order, &self.policy).is_some_and(|at| at <= self.now))
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in due {
             self.decide(&id);
         }
@@ -153,16 +157,28 @@ impl World {
     }
 
     pub fn fail(&mut self, number: u8) -> &mut Self {
-        let data = ConfirmationFailed { target: name("cdb"), tries: 1, code: "F01".into(), message: "not booked".into(), evidence: Evidence::Query };
+        let data = ConfirmationFailed {
+            target: name("cdb"),
+            tries: 1,
+            code: "F01".into(),
+            message: "not booked".into(),
+            evidence: Evidence::Query,
+        };
         self.read(number, data)
     }
 
     pub fn uncertain(&mut self, number: u8, tries: u8) -> &mut Self {
-        self.read(number, ConfirmationUncertain { target: name("cdb"), tries, code: "U01".into(), evidence: Evidence::Query })
+        self.read(
+            number,
+            ConfirmationUncertain { target: name("cdb"), tries, code: "U01".into(), evidence: Evidence::Query },
+        )
     }
 
     pub fn resolve(&mut self, number: u8, outcome: Resolution) -> &mut Self {
-        self.read(number, ConfirmationResolved { target: name("cdb"), outcome, evidence: Evidence::Manual, by: "operator-7".into() })
+        self.read(
+            number,
+            ConfirmationResolved { target: name("cdb"), outcome, evidence: Evidence::Manual, by: "operator-7".into() },
+        )
     }
 
     /// The saga's refund of the capture with this transaction number.
@@ -173,7 +189,10 @@ impl World {
 
     pub fn submit(&mut self, number: u8, txn: &str, tries: u8) -> &mut Self {
         let refund_id = self.refund_id(number, txn);
-        self.read(number, RefundSubmitted { refund_id, refund_request_no: crate::refund::Refund::request_no(refund_id), tries })
+        self.read(
+            number,
+            RefundSubmitted { refund_id, refund_request_no: crate::refund::Refund::request_no(refund_id), tries },
+        )
     }
 
     pub fn complete(&mut self, number: u8, txn: &str, amount: &str) -> &mut Self {

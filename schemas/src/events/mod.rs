@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-mod contract;
 mod confirmation;
+mod contract;
 mod inbox;
 mod order;
 mod payment;

@@ -82,7 +82,15 @@ impl Payload for RepaymentRequested {
         parts![subject]
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
-        parts![self.channel, self.beneficiary, self.student, self.contract, self.amount, self.enrolment.result, self.quote.found]
+        parts![
+            self.channel,
+            self.beneficiary,
+            self.student,
+            self.contract,
+            self.amount,
+            self.enrolment.result,
+            self.quote.found
+        ]
     }
     fn check(&self) -> Result<(), &'static str> {
         if self.amount.is_zero() { Err("the amount of a repayment must be more than 0.00") } else { Ok(()) }

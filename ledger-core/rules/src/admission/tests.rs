@@ -96,18 +96,31 @@ fn money_that_waits_for_the_bank_keeps_the_contract_in_flight() {
 #[test]
 fn a_failed_repayment_gives_the_day_back() {
     let mut world = World::at("10:00:00");
-    world.request(1, "100.00").capture(1, "t1", "100.00").uncertain(1, 1).resolve(1, Resolution::Failed).wait(1).request(2, "50.00");
+    world
+        .request(1, "100.00")
+        .capture(1, "t1", "100.00")
+        .uncertain(1, 1)
+        .resolve(1, Resolution::Failed)
+        .wait(1)
+        .request(2, "50.00");
     assert_eq!(refused(&world, 2), None);
 }
 
 #[test]
 fn the_bank_can_close_hours_and_the_end_of_the_month() {
     let time = |text: &str| text.parse::<NaiveTime>().unwrap();
-    let blackout = Blackout { daily: vec![Window { from: time("23:00:00"), until: time("00:00:00") }], last_days_of_month: 5 };
-    for (wait_s, closed) in [(0, false), (3600, true), (7200, false), (15 * 86_400 + 7200, false), (16 * 86_400 + 7200, true)] {
+    let blackout =
+        Blackout { daily: vec![Window { from: time("23:00:00"), until: time("00:00:00") }], last_days_of_month: 5 };
+    for (wait_s, closed) in
+        [(0, false), (3600, true), (7200, false), (15 * 86_400 + 7200, false), (16 * 86_400 + 7200, true)]
+    {
         let mut world = World::at("22:00:00");
         world.policy.blackout = blackout.clone();
         world.wait(wait_s).request(1, "1.00");
-        assert_eq!(refused(&world, 1), closed.then_some(RejectionReason::BlackoutWindow), "{wait_s} s after 22:00 on the 10th");
+        assert_eq!(
+            refused(&world, 1),
+            closed.then_some(RejectionReason::BlackoutWindow),
+            "{wait_s} s after 22:00 on the 10th"
+        );
     }
 }

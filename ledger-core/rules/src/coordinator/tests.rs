@@ -19,7 +19,9 @@ fn paid(amount: &str) -> World {
 fn a_capture_is_followed_by_one_question_to_the_bank() {
     let world = paid("5000.00");
     assert_eq!(world.count("confirmation.requested"), 1);
-    assert!(matches!(world.wanted(1).as_slice(), [wanted] if matches!(wanted.call, Call::QueryConfirmation { tries: 1, .. })));
+    assert!(
+        matches!(world.wanted(1).as_slice(), [wanted] if matches!(wanted.call, Call::QueryConfirmation { tries: 1, .. }))
+    );
 }
 
 #[test]
@@ -70,7 +72,11 @@ fn a_person_settles_uncertain_as_booked() {
     world.uncertain(1, 1).resolve(1, Resolution::Confirmed);
     assert_eq!((world.status(1), world.count("repayment.confirmed")), (OrderStatus::Completed, 1));
     world.confirm(1, "300.00");
-    assert_eq!(world.books.total(LoanRepaymentPayable), -Balance::from(yuan("300.00")), "the bank's own word is the same fact");
+    assert_eq!(
+        world.books.total(LoanRepaymentPayable),
+        -Balance::from(yuan("300.00")),
+        "the bank's own word is the same fact"
+    );
 }
 
 #[test]
@@ -93,7 +99,9 @@ fn a_late_capture_asks_the_bank_once_before_it_is_refunded() {
             assert_eq!(world.status(1), OrderStatus::Completed);
         } else {
             world.fail(1);
-            assert!(world.log.iter().any(|event| matches!(&event.data, Data::RefundInitiated(data) if data.reason == RefundReason::LateCapture)));
+            assert!(world.log.iter().any(
+                |event| matches!(&event.data, Data::RefundInitiated(data) if data.reason == RefundReason::LateCapture)
+            ));
         }
     }
 }
@@ -190,7 +198,13 @@ fn a_refund_that_fails_for_now_is_tried_again_and_then_given_to_a_person() {
     assert_eq!(world.books.total(RefundPayable), -Balance::from(yuan("100.00")), "still owed to the payer");
     world.read(
         1,
-        RefundPaidManually { refund_id, bank_account: name("main"), bank_ref: "b1".into(), amount: yuan("100.00"), approver: "finance-2".into() },
+        RefundPaidManually {
+            refund_id,
+            bank_account: name("main"),
+            bank_ref: "b1".into(),
+            amount: yuan("100.00"),
+            approver: "finance-2".into(),
+        },
     );
     assert_eq!(world.status(1), OrderStatus::Refunded);
 }
@@ -226,7 +240,16 @@ fn a_bounced_refund_is_owed_again() {
 fn ask_for(world: &mut World, id: u128, amount: &str) {
     let refund_id = Uuid::from_u128(id);
     let capture_id = world.order(1).captures.first().map_or(Uuid::nil(), |capture| capture.id);
-    world.read(1, RefundRequested { refund_id, capture_id, amount: yuan(amount), reason: RefundReason::Customer, by: RefundOrigin::Customer });
+    world.read(
+        1,
+        RefundRequested {
+            refund_id,
+            capture_id,
+            amount: yuan(amount),
+            reason: RefundReason::Customer,
+            by: RefundOrigin::Customer,
+        },
+    );
 }
 
 fn refusal(world: &World, id: u128) -> Option<RefundRejectionReason> {
@@ -297,13 +320,23 @@ fn money_on_a_rejected_order_goes_back_once_the_bank_says_no() {
     let mut data = crate::testing::request("100.00");
     data.enrolment.result = Enrolment::NotEnrolled;
     world.read(1, data).capture(1, "t1", "100.00").fail(1);
-    assert!(world.log.iter().any(|event| matches!(&event.data, Data::RefundInitiated(data) if data.reason == RefundReason::OrderRejected)));
+    assert!(
+        world.log.iter().any(
+            |event| matches!(&event.data, Data::RefundInitiated(data) if data.reason == RefundReason::OrderRejected)
+        )
+    );
 }
 
 #[test]
 fn every_step_may_be_repeated() {
     let mut world = paid("100.00");
-    world.capture(1, "t2", "100.00").fail(1).submit(1, "t1", 1).complete(1, "t1", "100.00").submit(1, "t2", 1).complete(1, "t2", "100.00");
+    world
+        .capture(1, "t2", "100.00")
+        .fail(1)
+        .submit(1, "t1", 1)
+        .complete(1, "t1", "100.00")
+        .submit(1, "t2", 1)
+        .complete(1, "t2", "100.00");
     let (log, books) = (world.log.clone(), world.books.clone());
     for event in &log {
         world.read(1, event.data.clone());

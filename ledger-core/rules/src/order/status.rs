@@ -4,7 +4,7 @@ use schemas::{Amount, Balance, events::RefundReason};
 use serde::{Deserialize, Serialize};
 
 use super::Order;
-use crate::confirmation::Answer;
+use crate::{confirmation::Answer, refund::Refund};
 
 macro_rules! statuses {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal / $zh:literal),+ $(,)? }) => {
@@ -159,6 +159,72 @@ impl Order {
             PaymentTrack::Initiated
         } else {
             PaymentTrack::None
+        }
+    }
+}
+
+statuses! {
+    /// What became of the repayment at the bank.
+    FulfilmentTrack {
+        None = "none" / "无",
+        Requested = "requested" / "查询中",
+        Uncertain = "uncertain" / "不确定",
+        Confirmed = "confirmed" / "已核销",
+        Failed = "failed" / "核销失败",
+        Revoked = "revoked" / "已撤销",
+    }
+}
+
+statuses! {
+    /// What became of the order's refunds; the one that needs most attention speaks for all.
+    RefundTrack {
+        None = "none" / "无",
+        Completed = "completed" / "已退款",
+        Cancelled = "cancelled" / "已取消",
+        Initiated = "initiated" / "已发起",
+        Submitted = "submitted" / "已提交",
+        Failed = "failed" / "退款失败",
+        Returned = "returned" / "退款退回",
+        Escalated = "escalated" / "待人工处理",
+    }
+}
+
+impl Order {
+    pub fn fulfilment_track(&self) -> FulfilmentTrack {
+        let confirmation = &self.confirmation;
+        match confirmation.answer() {
+            _ if confirmation.standing() > Balance::ZERO => FulfilmentTrack::Confirmed,
+            _ if !confirmation.revoked.is_zero() => FulfilmentTrack::Revoked,
+            Answer::Failed => FulfilmentTrack::Failed,
+            Answer::Uncertain => FulfilmentTrack::Uncertain,
+            Answer::Confirmed | Answer::None if confirmation.asked > 0 => FulfilmentTrack::Requested,
+            Answer::Confirmed | Answer::None => FulfilmentTrack::None,
+        }
+    }
+
+    pub fn refund_track(&self) -> RefundTrack {
+        self.refunds.values().map(Refund::track).max().unwrap_or(RefundTrack::None)
+    }
+}
+
+impl Refund {
+    pub fn track(&self) -> RefundTrack {
+        if self.initiated.is_zero() && self.refunded().is_zero() {
+            RefundTrack::None
+        } else if self.open().is_zero() && self.refunded().is_zero() {
+            RefundTrack::Cancelled
+        } else if self.open().is_zero() {
+            RefundTrack::Completed
+        } else if self.escalated {
+            RefundTrack::Escalated
+        } else if !self.returned.is_zero() {
+            RefundTrack::Returned
+        } else if self.failed.as_ref().is_some_and(|failed| failed.tries >= self.submitted) {
+            RefundTrack::Failed
+        } else if self.submitted > 0 {
+            RefundTrack::Submitted
+        } else {
+            RefundTrack::Initiated
         }
     }
 }

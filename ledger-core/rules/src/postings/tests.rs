@@ -19,11 +19,20 @@ fn a_settlement_moves_the_net_and_the_fee_off_the_channel() {
         net: "7085.80".parse().unwrap(),
         transactions: 5,
     };
-    let event = Event::about_channel("/channels/ums-pos", &name("ums-pos"), chrono::DateTime::UNIX_EPOCH.fixed_offset(), report.clone());
+    let event = Event::about_channel(
+        "/channels/ums-pos",
+        &name("ums-pos"),
+        chrono::DateTime::UNIX_EPOCH.fixed_offset(),
+        report.clone(),
+    );
     let legs = postings(&event);
     assert_eq!(legs.iter().map(|leg| leg.amount).sum::<Balance>(), Balance::ZERO);
-    let on = |code| legs.iter().filter(|leg| leg.account.code == code).map(|leg| leg.amount).sum::<Balance>().to_string();
-    assert_eq!([on(SettlementInTransit), on(ChannelFeeExpense), on(ChannelReceivable)], ["7085.80", "14.20", "-7100.00"]);
+    let on =
+        |code| legs.iter().filter(|leg| leg.account.code == code).map(|leg| leg.amount).sum::<Balance>().to_string();
+    assert_eq!(
+        [on(SettlementInTransit), on(ChannelFeeExpense), on(ChannelReceivable)],
+        ["7085.80", "14.20", "-7100.00"]
+    );
 }
 
 #[test]
@@ -42,7 +51,12 @@ fn a_negative_net_stays_with_the_channel() {
         net: "-120.00".parse().unwrap(),
         transactions: 1,
     };
-    let event = Event::about_channel("/channels/ums-pos", &name("ums-pos"), chrono::DateTime::UNIX_EPOCH.fixed_offset(), report);
+    let event = Event::about_channel(
+        "/channels/ums-pos",
+        &name("ums-pos"),
+        chrono::DateTime::UNIX_EPOCH.fixed_offset(),
+        report,
+    );
     assert!(postings(&event).is_empty());
 }
 
@@ -60,7 +74,8 @@ fn a_remittance_debits_each_contract() {
         amount: yuan("3.00"),
         items,
     };
-    let event = Event::about_channel("/operators/finance", &name("cdb"), chrono::DateTime::UNIX_EPOCH.fixed_offset(), data);
+    let event =
+        Event::about_channel("/operators/finance", &name("cdb"), chrono::DateTime::UNIX_EPOCH.fixed_offset(), data);
     let legs = postings(&event);
     assert_eq!(legs.iter().map(|leg| leg.amount).sum::<Balance>(), Balance::ZERO);
     assert_eq!(legs[0].account.owner, format!("cdb/{}", Stream::loan([1; 10])));

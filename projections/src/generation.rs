@@ -1,0 +1,119 @@
+//! Generations: complete sets of tables, each built from offset 0. The public views in `finance` show one of them, so
+//! a rebuild works beside the live tables and takes their place in one transaction.
+
+use engine::store::{due_index_ddl, table_ddl};
+use postgres::{Client, Error, GenericClient, Transaction};
+use rules::accounts::AccountCode;
+
+use crate::views::{STORES, TABLES};
+
+const PUBLIC_VIEWS: &str = include_str!("finance.sql");
+
+/// One set of tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    id: i32,
+    schema: String,
+}
+
+impl Generation {
+    fn new(id: i32) -> Self {
+        Self { id, schema: format!("views_g{id}") }
+    }
+
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// The schema of its tables.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The name of its fence and leases.
+    pub fn projection(&self) -> &str {
+        &self.schema
+    }
+
+    /// Every table of the generation, for comparing it with another.
+    pub fn tables() -> impl Iterator<Item = &'static str> {
+        TABLES.iter().map(|table| table.name).chain(STORES.iter().copied())
+    }
+
+    /// The generation that is shown; the first one is made when there is none.
+    pub fn active(client: &mut Client) -> Result<Self, Error> {
+        let mut tx = client.transaction()?;
+        // Two projectors that start at once must not both make it.
+        tx.batch_execute("lock table finance.generation in share row exclusive mode")?;
+        if let Some(row) = tx.query_opt("select id from finance.generation where active", &[])? {
+            return Ok(Self::new(row.get(0)));
+        }
+        let first = Self::create_next(&mut tx)?;
+        first.create_indexes(&mut tx)?;
+        first.show(&mut tx)?;
+        tx.commit()?;
+        Ok(first)
+    }
+
+    /// A new, empty generation without its secondary indexes.
+    pub fn create(client: &mut Client) -> Result<Self, Error> {
+        let mut tx = client.transaction()?;
+        tx.batch_execute("lock table finance.generation in share row exclusive mode")?;
+        let next = Self::create_next(&mut tx)?;
+        tx.commit()?;
+        Ok(next)
+    }
+
+    fn create_next(tx: &mut Transaction<'_>) -> Result<Self, Error> {
+        let row = tx.query_one(
+            "insert into finance.generation (id, active) select coalesce(max(id), 0) + 1, false from finance.generation
+             returning id",
+            &[],
+        )?;
+        let next = Self::new(row.get(0));
+        tx.batch_execute(&format!("create schema {0}; set local search_path to {0}", next.schema))?;
+        for table in TABLES {
+            tx.batch_execute(table.ddl)?;
+        }
+        for store in STORES {
+            tx.batch_execute(&table_ddl(store))?;
+        }
+        Ok(next)
+    }
+
+    /// The indexes that filling the tables does not need.
+    pub fn create_indexes(&self, client: &mut impl GenericClient) -> Result<(), Error> {
+        client.batch_execute(&format!("set search_path to {}", self.schema))?;
+        for index in TABLES.iter().flat_map(|table| table.indexes) {
+            client.batch_execute(index)?;
+        }
+        client.batch_execute(&due_index_ddl("order_state", "order_state_due"))?;
+        client.batch_execute("reset search_path")
+    }
+
+    /// Points the public views at this generation.
+    pub fn show(&self, tx: &mut Transaction<'_>) -> Result<(), Error> {
+        let views = PUBLIC_VIEWS.replace("{schema}", &self.schema).replace("{accounts}", &chart_of_accounts());
+        tx.batch_execute(&views)?;
+        tx.execute("update finance.generation set active = false where active", &[])?;
+        tx.execute("update finance.generation set active = true where id = $1", &[&self.id])?;
+        Ok(())
+    }
+
+    /// Drops its tables; the shown generation is kept.
+    pub fn drop(self, client: &mut Client) -> Result<(), Error> {
+        let mut tx = client.transaction()?;
+        let dropped = tx.execute("delete from finance.generation where id = $1 and not active", &[&self.id])?;
+        if dropped == 1 {
+            tx.batch_execute(&format!("drop schema {} cascade", self.schema))?;
+            tx.execute("delete from engine.fence where projection = $1", &[&self.schema])?;
+        }
+        tx.commit()
+    }
+}
+
+/// The chart as rows of SQL; its words are constants of ours without quotes.
+fn chart_of_accounts() -> String {
+    let rows = AccountCode::ALL.iter().map(|code| format!("({}, '{}', '{}')", code.number(), code.name(), code.zh()));
+    rows.collect::<Vec<_>>().join(", ")
+}

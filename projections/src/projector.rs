@@ -1,0 +1,189 @@
+//! The projector: folds every event into its order, contract or batch, once, and lets each view write what changed.
+
+use engine::{
+    store::{Store, Verdict},
+    stream::{Batch, Handler, StreamError},
+};
+use postgres::{Client, Transaction};
+use rules::{
+    contract::LoanContract,
+    order::Order,
+    policy::Policy,
+    postings::{Leg, postings},
+    settlement::{SettlementBatch, batch_of},
+};
+use schemas::{About, Event, Position, Recorded};
+
+use crate::{generation::Generation, views};
+
+const ROWS_KEPT: usize = 12_000;
+
+/// The handler of the projector's lanes.
+pub struct Projector {
+    generation: Generation,
+    policy: Policy,
+    state: State,
+}
+
+/// What the views are written from: the folded rows, and the events of the batch.
+pub(crate) struct State {
+    pub orders: Store<Order>,
+    pub contracts: Store<LoanContract>,
+    pub batches: Store<SettlementBatch>,
+    /// Which events about channels as a whole have been seen; each is a subject of its own.
+    pub channel_events: Store<()>,
+    pub news: News,
+}
+
+/// What one batch brought.
+#[derive(Default)]
+pub(crate) struct News {
+    /// Events that count, with their postings.
+    pub fresh: Vec<(Recorded, Vec<Leg>)>,
+    /// Facts that were repeated with other business fields.
+    pub conflicts: Vec<Recorded>,
+    pub dead: Vec<DeadLetter>,
+}
+
+/// A record that cannot be read as an event.
+pub(crate) struct DeadLetter {
+    pub position: Position,
+    pub recorded_at: chrono::DateTime<chrono::Utc>,
+    pub key: String,
+    pub refusal: schemas::Refusal,
+    pub bytes: Vec<u8>,
+}
+
+impl Projector {
+    pub fn new(generation: Generation, policy: Policy) -> Self {
+        let store = |name: &str| format!("{}.{name}", generation.schema());
+        let state = State {
+            orders: Store::new(store("order_state"), ROWS_KEPT),
+            contracts: Store::new(store("contract_state"), ROWS_KEPT),
+            batches: Store::new(store("batch_state"), ROWS_KEPT),
+            channel_events: Store::new(store("channel_event_state"), ROWS_KEPT),
+            news: News::default(),
+        };
+        Self { generation, policy, state }
+    }
+}
+
+/// Splits the records of a batch into events and dead letters.
+fn decode(batch: &Batch) -> (Vec<Recorded>, Vec<DeadLetter>) {
+    let mut events = Vec::with_capacity(batch.records.len());
+    let mut dead = Vec::new();
+    for record in &batch.records {
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        match Event::from_record(&record.key, headers, &record.value) {
+            Ok(event) => events.push(Recorded { position: record.position, recorded_at: record.timestamp, event }),
+            Err(refusal) => dead.push(DeadLetter {
+                position: record.position,
+                recorded_at: record.timestamp,
+                key: String::from_utf8_lossy(&record.key).into_owned(),
+                refusal,
+                bytes: record.value.clone(),
+            }),
+        }
+    }
+    (events, dead)
+}
+
+impl State {
+    fn load(&mut self, tx: &mut Transaction<'_>, events: &[Recorded]) -> Result<(), StreamError> {
+        let about = |wanted| events.iter().map(|read| &read.event).filter(move |event| event.data.about() == wanted);
+        self.orders.load(tx, about(About::Order).map(|event| event.subject.as_str()))?;
+        let loans = events.iter().map(|read| read.event.stream.as_str()).filter(|key| key.starts_with("loan:"));
+        self.contracts.load(tx, loans)?;
+        self.channel_events.load(tx, about(About::Channel).map(|event| event.subject.as_str()))?;
+        let batches: Vec<String> = events.iter().filter_map(|read| batch_key(&read.event)).collect();
+        self.batches.load(tx, batches.iter().map(String::as_str))
+    }
+
+    fn fold(&mut self, read: Recorded) {
+        let verdict = match read.event.data.about() {
+            About::Order => self.fold_order(&read),
+            // What is about a contract is the newest of its kind, so a repeat changes nothing.
+            About::Contract => {
+                let contract = self.contracts.row(read.event.stream.as_str(), read.position.partition);
+                contract.state.apply(&read.event);
+                contract.touch();
+                Verdict::Fresh
+            }
+            About::Channel => self.fold_channel_event(&read),
+        };
+        match verdict {
+            Verdict::Fresh => {
+                let legs = postings(&read.event);
+                self.news.fresh.push((read, legs));
+            }
+            Verdict::Conflict => self.news.conflicts.push(read),
+            Verdict::Repeat | Verdict::ReadBack => {}
+        }
+    }
+
+    fn fold_order(&mut self, read: &Recorded) -> Verdict {
+        let Recorded { position, recorded_at, event } = read;
+        let order = self.orders.row(&event.subject, position.partition);
+        let verdict = order.admit(event.id, event.business_digest(), position.offset);
+        if verdict == Verdict::Fresh {
+            let booked_before = order.state.confirmation.standing();
+            order.state.apply(event, *recorded_at);
+            let contract = self.contracts.row(event.stream.as_str(), position.partition);
+            contract.state.apply(event);
+            contract.state.note(&event.subject, &order.state, booked_before);
+            contract.touch();
+        }
+        verdict
+    }
+
+    fn fold_channel_event(&mut self, read: &Recorded) -> Verdict {
+        let Recorded { position, event, .. } = read;
+        let seen = self.channel_events.row(&event.subject, position.partition);
+        let verdict = seen.admit(event.id, event.business_digest(), position.offset);
+        if let (Verdict::Fresh, Some(key)) = (verdict, batch_key(event)) {
+            let batch = self.batches.row(&key, position.partition);
+            batch.admit(event.id, event.business_digest(), position.offset);
+            batch.state.apply(&event.data);
+        }
+        verdict
+    }
+
+    /// Views read what has changed, so the states are written last.
+    fn write(&mut self, tx: &mut Transaction<'_>) -> Result<(), StreamError> {
+        self.orders.write(tx)?;
+        self.contracts.write(tx)?;
+        self.batches.write(tx)?;
+        self.channel_events.write(tx)?;
+        self.news = News::default();
+        Ok(())
+    }
+}
+
+fn batch_key(event: &Event) -> Option<String> {
+    batch_of(&event.data).map(|(channel, batch)| format!("{channel}/{batch}"))
+}
+
+impl Handler for Projector {
+    fn assigned(&mut self, _: &mut Client, _: &[i32]) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    fn apply(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
+        let (events, dead) = decode(batch);
+        self.state.load(tx, &events)?;
+        self.state.news.dead = dead;
+        for read in events {
+            self.state.fold(read);
+        }
+        views::write(tx, self.generation.schema(), &self.state, &self.policy)?;
+        self.state.write(tx)
+    }
+
+    fn reset(&mut self) {
+        self.state.orders.clear();
+        self.state.contracts.clear();
+        self.state.batches.clear();
+        self.state.channel_events.clear();
+        self.state.news = News::default();
+    }
+}

@@ -1,0 +1,99 @@
+//! Rebuild: a new generation from offset 0, compared with the live one at the same offsets, then shown in its place.
+
+use std::sync::Arc;
+
+use engine::{
+    clock::Clock,
+    log::Log,
+    stream::{Lane, LaneConfig, Stop, StreamError},
+};
+use postgres::{Client, GenericClient, IsolationLevel};
+use rules::policy::Policy;
+
+use crate::{
+    digest::{TableDigest, digest},
+    generation::Generation,
+    projector::Projector,
+};
+
+/// One table that differs between the live generation and the rebuilt one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub table: &'static str,
+    pub live: TableDigest,
+    pub rebuilt: TableDigest,
+}
+
+/// What a rebuild found.
+#[derive(Clone, Debug)]
+pub struct Rebuilt {
+    pub generation: Generation,
+    /// By partition: up to where both were compared.
+    pub compared_at: Vec<i64>,
+    pub differences: Vec<Difference>,
+}
+
+/// What a rebuild needs.
+pub struct Rebuild {
+    pub log: Arc<dyn Log>,
+    pub topic: String,
+    pub postgres_url: String,
+    pub policy: Policy,
+    pub stop: Stop,
+}
+
+impl Rebuild {
+    /// Builds a new generation up to where the live one stands now, and compares the two. The live one goes on.
+    pub fn run(&self, client: &mut Client) -> Result<Rebuilt, StreamError> {
+        let live = Generation::active(client)?;
+        let next = Generation::create(client)?;
+        let mut snapshot_client = engine::postgres::connect(&self.postgres_url, "ledger rebuild")?;
+        let mut snapshot =
+            snapshot_client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start()?;
+        snapshot.batch_execute("set local idle_in_transaction_session_timeout = 0")?;
+        let compared_at = offsets(&mut snapshot, &live)?;
+        self.fill(&next, Some(compared_at.clone()))?;
+        let (before, after) = (digest(&mut snapshot, &live)?, digest(client, &next)?);
+        snapshot.rollback()?;
+        let differences = before
+            .into_iter()
+            .zip(after)
+            .filter(|((_, live), (_, rebuilt))| live != rebuilt)
+            .map(|((table, live), (_, rebuilt))| Difference { table, live, rebuilt })
+            .collect();
+        next.create_indexes(client)?;
+        Ok(Rebuilt { generation: next, compared_at, differences })
+    }
+
+    fn fill(&self, generation: &Generation, until: Option<Vec<i64>>) -> Result<(), StreamError> {
+        let config = LaneConfig { until, ..LaneConfig::new(generation.projection(), &self.topic, &self.postgres_url) };
+        let projector = Projector::new(generation.clone(), self.policy.clone());
+        Lane::new(config, self.log.clone(), Clock::System, projector, self.stop.clone()).run()
+    }
+
+    /// Lets the new generation catch up with the live one, and shows it in one transaction. The live projector must
+    /// be told to go on with the new one: it does so when it starts over.
+    pub fn swap(&self, client: &mut Client, rebuilt: &Rebuilt) -> Result<(), StreamError> {
+        let live = Generation::active(client)?;
+        loop {
+            let target = offsets(client, &live)?;
+            self.fill(&rebuilt.generation, Some(target))?;
+            let mut tx = client.transaction()?;
+            // The live fence stands still while its offsets are compared.
+            tx.query("select from engine.fence where projection = $1 for update", &[&live.projection()])?;
+            if offsets(&mut tx, &live)? == offsets(&mut tx, &rebuilt.generation)? {
+                rebuilt.generation.show(&mut tx)?;
+                tx.commit()?;
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn offsets(client: &mut impl GenericClient, generation: &Generation) -> Result<Vec<i64>, StreamError> {
+    let rows = client.query(
+        "select next_offset from engine.fence where projection = $1 order by partition",
+        &[&generation.projection()],
+    )?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

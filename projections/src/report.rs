@@ -1,0 +1,125 @@
+//! Reading the reports: orders, balances, and the balances as they were.
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{Client, Pool};
+use engine::stream::WaitError;
+use serde::Serialize;
+
+/// An order as finance sees it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OrderReport {
+    pub order_id: String,
+    pub channel: Option<String>,
+    pub status: String,
+    pub payment: String,
+    pub fulfilment: String,
+    pub refund: String,
+    pub reason: Option<String>,
+    /// Yuan, as decimal strings.
+    pub requested: String,
+    pub captured: String,
+    pub confirmed: String,
+    pub refunded: String,
+    pub refund_open: String,
+    pub requested_at: Option<DateTime<Utc>>,
+    /// Where the log last changed it.
+    pub position: String,
+}
+
+/// One line of the trial balance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BalanceReport {
+    pub account: i32,
+    pub name: String,
+    pub name_zh: String,
+    pub owner: String,
+    /// Yuan; debit positive, credit negative.
+    pub balance: String,
+}
+
+/// Held, where it is, and the gap, in yuan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PositionReport {
+    pub held: String,
+    pub located: String,
+    pub gap: String,
+}
+
+const ORDER_COLUMNS: &str = "order_id, channel, status, payment, fulfilment, refund, reason, requested::text, captured::text,
+    confirmed::text, refunded::text, refund_open::text, requested_at, position";
+
+fn order(row: &deadpool_postgres::tokio_postgres::Row) -> OrderReport {
+    OrderReport {
+        order_id: row.get(0),
+        channel: row.get(1),
+        status: row.get(2),
+        payment: row.get(3),
+        fulfilment: row.get(4),
+        refund: row.get(5),
+        reason: row.get(6),
+        requested: row.get(7),
+        captured: row.get(8),
+        confirmed: row.get(9),
+        refunded: row.get(10),
+        refund_open: row.get(11),
+        requested_at: row.get(12),
+        position: row.get(13),
+    }
+}
+
+pub async fn find_order(pool: &Pool, order_id: &str) -> Result<Option<OrderReport>, WaitError> {
+    let sql = format!("select {ORDER_COLUMNS} from finance.orders where order_id = $1");
+    Ok(pool.get().await?.query_opt(&sql, &[&order_id]).await?.as_ref().map(order))
+}
+
+/// The newest orders first, at most `limit`; of one status if it is given.
+pub async fn list_orders(pool: &Pool, status: Option<&str>, limit: i64) -> Result<Vec<OrderReport>, WaitError> {
+    let sql = format!(
+        "select {ORDER_COLUMNS} from finance.orders where $1::text is null or status = $1
+         order by requested_at desc nulls last, order_id limit $2"
+    );
+    Ok(pool.get().await?.query(&sql, &[&status, &limit]).await?.iter().map(order).collect())
+}
+
+fn balance(row: &deadpool_postgres::tokio_postgres::Row) -> BalanceReport {
+    BalanceReport { account: row.get(0), name: row.get(1), name_zh: row.get(2), owner: row.get(3), balance: row.get(4) }
+}
+
+pub async fn balances(pool: &Pool) -> Result<Vec<BalanceReport>, WaitError> {
+    let sql = "select account, name, name_zh, owner, balance::text from finance.balances order by account, owner";
+    Ok(pool.get().await?.query(sql, &[]).await?.iter().map(balance).collect())
+}
+
+/// Up to where balances are wanted: a time of the log, or an offset for each partition.
+#[derive(Clone, Debug)]
+pub enum AsOf {
+    Time(DateTime<Utc>),
+    Offsets(Vec<i64>),
+}
+
+/// Balances as they were, added up from the journal.
+pub async fn balances_as_of(pool: &Pool, as_of: &AsOf) -> Result<Vec<BalanceReport>, WaitError> {
+    let client = pool.get().await?;
+    let schema = active_schema(&client).await?;
+    let (filter, time, offsets) = match as_of {
+        AsOf::Time(time) => ("j.recorded_at <= $1 and $2::bigint[] is not null", Some(*time), Vec::new()),
+        AsOf::Offsets(offsets) => ("$1::timestamptz is null and j.\"offset\" < $2[j.partition + 1]", None, offsets.clone()),
+    };
+    let sql = format!(
+        "select j.account, a.name, a.name_zh, j.owner, finance.yuan(sum(j.amount_fen)::bigint)::text
+         from {schema}.journal j join finance.accounts a using (account) where {filter}
+         group by j.account, a.name, a.name_zh, j.owner having sum(j.amount_fen) <> 0 order by j.account, j.owner"
+    );
+    Ok(client.query(&sql, &[&time, &offsets]).await?.iter().map(balance).collect())
+}
+
+pub async fn position(pool: &Pool) -> Result<PositionReport, WaitError> {
+    let row = pool.get().await?.query_one("select held::text, located::text, gap::text from finance.position", &[]).await?;
+    Ok(PositionReport { held: row.get(0), located: row.get(1), gap: row.get(2) })
+}
+
+/// The schema, which is also the projection's name, of the generation that is shown.
+pub async fn active_schema(client: &Client) -> Result<String, WaitError> {
+    let row = client.query_one("select 'views_g' || id from finance.generation where active", &[]).await?;
+    Ok(row.get(0))
+}

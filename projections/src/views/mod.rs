@@ -1,0 +1,66 @@
+//! One file per view: its table, and how it is written from what a batch has changed. Amounts stand in whole fen here;
+//! the public views in `finance` show yuan.
+
+use engine::{store::Row, stream::StreamError};
+use postgres::Transaction;
+use rules::policy::Policy;
+
+use crate::projector::State;
+
+/// Collects rows column by column and upserts them in the order of their keys.
+macro_rules! columns {
+    ($rows:expr, $tx:expr, $sql:literal, $(($name:ident: $type:ident = $value:expr)),+ $(,)?) => {{
+        $(let mut $name = Vec::with_capacity($rows.len());)+
+        for row in $rows {
+            $($name.push($value(row));)+
+        }
+        let statement = $tx.prepare_typed($sql, &[$(Type::$type),+])?;
+        $tx.execute(&statement, &[$(&$name),+])
+    }};
+}
+
+mod balances;
+mod breaks;
+mod contract_status;
+mod dead_letters;
+mod journal;
+mod orders;
+mod settlements;
+
+/// A view's table, and the indexes that a rebuild leaves for last.
+pub(crate) struct Table {
+    pub name: &'static str,
+    pub ddl: &'static str,
+    pub indexes: &'static [&'static str],
+}
+
+pub(crate) const TABLES: &[Table] = &[
+    orders::TABLE,
+    contract_status::TABLE,
+    settlements::BATCHES,
+    settlements::DAYS,
+    journal::TABLE,
+    balances::TABLE,
+    breaks::TABLE,
+    dead_letters::TABLE,
+];
+
+/// The stores that the projector folds into.
+pub(crate) const STORES: &[&str] = &["order_state", "contract_state", "batch_state", "channel_event_state"];
+
+/// Lets every view write its part of the batch.
+pub(crate) fn write(tx: &mut Transaction<'_>, schema: &str, state: &State, policy: &Policy) -> Result<(), StreamError> {
+    tx.batch_execute(&format!("set local search_path to {schema}"))?;
+    orders::write(tx, state)?;
+    contract_status::write(tx, state)?;
+    settlements::write(tx, state)?;
+    journal::write(tx, state)?;
+    balances::write(tx, state)?;
+    breaks::write(tx, state, policy)?;
+    dead_letters::write(tx, state)
+}
+
+/// Where the log last changed a row.
+fn last_offset<S>(row: &Row<S>) -> i64 {
+    row.history().iter().filter_map(|seen| seen.offset).max().unwrap_or(-1)
+}
