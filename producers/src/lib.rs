@@ -1,0 +1,19 @@
+//! The outside world, and decisions about it, turned into the log.
+//!
+//! Doors take what channels report, the coordinator decides, the executor makes the calls that decisions ask for and
+//! appends their outcomes. The sandbox plays the outside for demos and tests.
+
+pub mod calls;
+pub mod coordinator;
+pub mod door;
+pub mod executor;
+pub mod inbox;
+pub mod publisher;
+pub mod sandbox;
+pub mod token;
+
+/// The producers' own tables, in the order of their making.
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__coordinator", include_str!("../migrations/V1__coordinator.sql")),
+    ("V2__door", include_str!("../migrations/V2__door.sql")),
+];

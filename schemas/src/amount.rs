@@ -4,12 +4,16 @@
 use std::{
     fmt,
     iter::Sum,
+    marker::PhantomData,
     ops::{Add, AddAssign, Neg, Sub, SubAssign},
     str::FromStr,
 };
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
 /// The largest amount of one event: 9,999,999,999.99 yuan, the twelve digits of ISO 8583 field 4.
 pub const AMOUNT_MAX_FEN: i64 = 999_999_999_999;
@@ -210,6 +214,33 @@ impl FromStr for Balance {
     }
 }
 
+struct DecimalString<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = AmountError>> Visitor<'_> for DecimalString<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", AmountError::Format)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    // A number instead of a string is the usual mistake, so it is answered as a wrong amount, not as a wrong type.
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<T, E> {
+        Err(E::custom(AmountError::Format))
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<T, E> {
+        Err(E::custom(AmountError::Format))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<T, E> {
+        Err(E::custom(AmountError::Format))
+    }
+}
+
 macro_rules! as_string_on_the_wire {
     ($type:ident, $pattern:literal, $description:literal) => {
         impl Serialize for $type {
@@ -220,8 +251,7 @@ macro_rules! as_string_on_the_wire {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
-                text.parse().map_err(D::Error::custom)
+                deserializer.deserialize_str(DecimalString(PhantomData))
             }
         }
 
@@ -244,7 +274,7 @@ as_string_on_the_wire!(
 );
 as_string_on_the_wire!(
     Balance,
-    "^(0|[1-9][0-9]{0,9})\\.[0-9]{2}$|^-(0\\.[0-9]*[1-9][0-9]*|[1-9][0-9]{0,9}\\.[0-9]{2})$",
+    "^(0|-?[1-9][0-9]{0,9})\\.[0-9]{2}$|^-0\\.(0[1-9]|[1-9][0-9])$",
     "Yuan (CNY) as a signed decimal string with two digits"
 );
 

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -17,6 +17,9 @@ use crate::{
 };
 
 pub const CONTENT_TYPE: &str = "application/json";
+
+/// At most so much is said about a refusal.
+const DETAIL_CHARS_MAX: usize = 400;
 
 /// Chosen once: every event id is derived under it.
 const ID_NAMESPACE: Uuid = Uuid::from_u128(0x6f1a_7f0e_93b4_4b55_8d0c_2d9c_51a0_6e1b);
@@ -100,17 +103,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The detail may quote the input, so it is cut off: a refusal must always fit where it is kept and answered.
     pub fn new(code: RefusalCode, detail: impl fmt::Display) -> Self {
-        Self { code, detail: detail.to_string() }
-    }
-}
-
-impl From<serde_json::Error> for Refusal {
-    fn from(error: serde_json::Error) -> Self {
-        match error.classify() {
-            serde_json::error::Category::Data => data_refusal(&error.to_string()),
-            _ => Self::new(RefusalCode::BrokenJson, error),
-        }
+        Self { code, detail: detail.to_string().chars().take(DETAIL_CHARS_MAX).collect() }
     }
 }
 
@@ -259,6 +254,9 @@ impl Event {
     /// Reads what a publisher sends: CloudEvents JSON. The publisher's own `id` is replaced by the derived one;
     /// unknown fields of the data are refused, because a misspelt field would be lost in silence.
     pub fn from_structured(json: &[u8]) -> Result<Self, Refusal> {
+        if starts_an_array(json) {
+            return Err(Refusal::new(RefusalCode::InvalidEnvelope, "an event is an object, not an array"));
+        }
         let envelope: Structured<'_> = serde_json::from_slice(json).map_err(|error| {
             let code = match error.classify() {
                 serde_json::error::Category::Data => RefusalCode::InvalidEnvelope,
@@ -392,18 +390,21 @@ impl<'a> Attributes<'a> {
         value: &'v [u8],
     ) -> Result<(Self, &'v str), Refusal> {
         let mut attributes = Self::default();
+        let refusal = |name, wrong| Refusal::new(RefusalCode::InvalidEnvelope, format!("header ce_{name} {wrong}"));
         for (name, text) in headers {
-            let text = std::str::from_utf8(text)
-                .map_err(|_| Refusal::new(RefusalCode::InvalidEnvelope, format!("header {name} is not UTF-8")))?;
-            if let Some(name) = name.strip_prefix("ce_") {
-                attributes.set(name, text);
+            // Others may add headers of their own, in any form.
+            let Some(name) = name.strip_prefix("ce_") else { continue };
+            let text = std::str::from_utf8(text).map_err(|_| refusal(name, "is not UTF-8"))?;
+            if attributes.set(name, text).is_some() {
+                return Err(refusal(name, "stands twice"));
             }
         }
         let value = std::str::from_utf8(value).map_err(|error| Refusal::new(RefusalCode::BrokenJson, error))?;
         Ok((attributes, value))
     }
 
-    fn set(&mut self, name: &str, text: &'a str) {
+    /// Sets the named attribute and returns what it was before; extensions that we do not know are passed over.
+    fn set(&mut self, name: &str, text: &'a str) -> Option<&'a str> {
         let slot = match name {
             "specversion" => &mut self.specversion,
             "id" => &mut self.id,
@@ -415,9 +416,9 @@ impl<'a> Attributes<'a> {
             "correlationid" => &mut self.correlation_id,
             "causationid" => &mut self.causation_id,
             "traceparent" => &mut self.traceparent,
-            _ => return,
+            _ => return None,
         };
-        *slot = Some(text);
+        slot.replace(text)
     }
 
     fn into_event(self, data: &str, unknown: Unknown) -> Result<Event, Refusal> {
@@ -433,9 +434,15 @@ impl<'a> Attributes<'a> {
         required(self.id, "id")?;
         let occurred_at = DateTime::parse_from_rfc3339(required(self.time, "time")?)
             .map_err(|_| envelope("the attribute time is not an RFC 3339 time with its offset".to_owned()))?;
+        if [self.source, self.traceparent].into_iter().flatten().any(|text| text.contains(char::is_control)) {
+            return Err(envelope("an attribute may not have control characters".to_owned()));
+        }
         let data = read_data(event_type, data, unknown)?;
         data.check().map_err(|detail| Refusal::new(RefusalCode::InvalidData, detail))?;
         let (subject, stream) = self.place(&data)?;
+        if unknown == Unknown::Refused {
+            check_natural_key(&data, &subject)?;
+        }
         Ok(Event {
             correlation_id: uuid(self.correlation_id, "correlationid")?,
             causation_id: uuid(self.causation_id, "causationid")?,
@@ -486,30 +493,65 @@ fn wrong_key_from(error: crate::NameError) -> Refusal {
     Refusal::new(RefusalCode::WrongKey, error)
 }
 
-fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Result<Data, Refusal> {
-    if let Some(lifted) = upcast(UPCASTERS, event_type, json) {
-        let (event_type, value) = lifted.map_err(|error| Refusal::new(RefusalCode::BrokenJson, error))?;
-        return match Data::read(event_type, value) {
-            Some(read) => read.map_err(|error| data_refusal(&error.to_string())),
-            None => Err(unknown_type(event_type)),
-        };
+/// A blank in a number would make a second fact of the same one, an empty number one fact of two.
+fn check_natural_key(data: &Data, subject: &str) -> Result<(), Refusal> {
+    let sound = |part: &str| !part.is_empty() && part.trim() == part && !part.contains(char::is_control);
+    match data.natural_key(subject).iter().all(|part| sound(part)) {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            RefusalCode::InvalidData,
+            "what tells this fact from others may not be empty, begin or end with a blank, or have control characters",
+        )),
     }
-    let mut ignored = Vec::new();
+}
+
+fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Result<Data, Refusal> {
+    if starts_an_array(json.as_bytes()) {
+        return Err(Refusal::new(RefusalCode::InvalidData, "the data is an object, not an array"));
+    }
+    if escapes_nul(json) {
+        return Err(Refusal::new(RefusalCode::InvalidData, "the data may not have the character U+0000"));
+    }
+    if let Some(lifted) = upcast(UPCASTERS, event_type, json) {
+        let (event_type, value) = lifted.map_err(json_refusal)?;
+        return read_fields(event_type, value, unknown);
+    }
     let mut deserializer = serde_json::Deserializer::from_str(json);
+    let data = read_fields(event_type, &mut deserializer, unknown)?;
+    deserializer.end().map_err(json_refusal)?;
+    Ok(data)
+}
+
+fn read_fields<'de, D>(event_type: &str, json: D, unknown: Unknown) -> Result<Data, Refusal>
+where
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
+    let mut ignored = Vec::new();
+    let mut note = |path: serde_ignored::Path<'_>| ignored.push(path.to_string());
     let read = match unknown {
-        Unknown::PassedOver => Data::read(event_type, &mut deserializer),
-        Unknown::Refused => {
-            let mut note = |path: serde_ignored::Path<'_>| ignored.push(path.to_string());
-            Data::read(event_type, serde_ignored::Deserializer::new(&mut deserializer, &mut note))
-        }
+        Unknown::PassedOver => Data::read(event_type, json),
+        Unknown::Refused => Data::read(event_type, serde_ignored::Deserializer::new(json, &mut note)),
     };
-    let data = read.ok_or_else(|| unknown_type(event_type))?.map_err(Refusal::from)?;
+    let data = read.ok_or_else(|| unknown_type(event_type))?.map_err(json_refusal)?;
     match ignored.is_empty() {
         true => Ok(data),
         false => {
             Err(Refusal::new(RefusalCode::UnknownField, format!("{event_type} has no field {}", ignored.join(", "))))
         }
     }
+}
+
+/// Serde would read an array as an object's fields in the order in which our code happens to name them.
+fn starts_an_array(json: &[u8]) -> bool {
+    json.trim_ascii_start().starts_with(b"[")
+}
+
+/// Whether a string holds U+0000: JSON can say it, Postgres cannot store it, and one such record would stop a view.
+fn escapes_nul(json: &str) -> bool {
+    json.match_indices("\\u0000").any(|(at, _)| {
+        let before = json[..at].bytes().rev().take_while(|byte| *byte == b'\\').count();
+        before % 2 == 0
+    })
 }
 
 fn unknown_type(event_type: &str) -> Refusal {
@@ -523,12 +565,17 @@ fn unknown_type(event_type: &str) -> Refusal {
     }
 }
 
+fn json_refusal(error: serde_json::Error) -> Refusal {
+    match error.classify() {
+        serde_json::error::Category::Data => data_refusal(&error.to_string()),
+        _ => Refusal::new(RefusalCode::BrokenJson, error),
+    }
+}
+
 /// Serde says what is wrong in words; the code is read off them, and a test holds both together.
 fn data_refusal(message: &str) -> Refusal {
     let code = if message.starts_with("missing field") {
         RefusalCode::MissingField
-    } else if message.starts_with("unknown field") {
-        RefusalCode::UnknownField
     } else if message.starts_with("an amount") {
         RefusalCode::InvalidAmount
     } else {

@@ -71,6 +71,14 @@ macro_rules! catalogue {
                 match self { $(Self::$type(_) => $type::ABOUT),+ }
             }
 
+            /// What events of the named type are about; `None` when the catalogue has no such type.
+            pub fn about_of(event_type: &str) -> Option<About> {
+                match event_type {
+                    $($type::TYPE => Some($type::ABOUT),)+
+                    _ => None,
+                }
+            }
+
             pub(crate) fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
                 match self { $(Self::$type(data) => data.natural_key(subject)),+ }
             }

@@ -55,7 +55,11 @@ impl fmt::Debug for KafkaLog {
 }
 
 impl Log for KafkaLog {
-    fn append<'a>(&'a self, topic: &'a str, records: Vec<NewRecord>) -> BoxFuture<'a, Vec<Result<Position, AppendError>>> {
+    fn append<'a>(
+        &'a self,
+        topic: &'a str,
+        records: Vec<NewRecord>,
+    ) -> BoxFuture<'a, Vec<Result<Position, AppendError>>> {
         Box::pin(self.appender.append(topic, records))
     }
 
@@ -89,7 +93,7 @@ struct Settings {
 }
 
 /// The promises of the log rest on these, so no URL may change them.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 8] = [
     "acks",
     "request.required.acks",
     "enable.idempotence",
@@ -97,14 +101,15 @@ const FIXED: [&str; 9] = [
     "auto.offset.reset",
     "isolation.level",
     "check.crcs",
-    "group.id",
     "delivery.report.only.error",
 ];
 
 impl Settings {
     fn new(bootstrap: &str, extra: &BTreeMap<String, String>) -> Result<Self, LogError> {
         match extra.keys().find(|key| FIXED.contains(&key.as_str())) {
-            Some(key) => Err(LogError::Misconfigured(format!("the Kafka setting {key} is fixed; remove it from the log's URL"))),
+            Some(key) => {
+                Err(LogError::Misconfigured(format!("the Kafka setting {key} is fixed; remove it from the log's URL")))
+            }
             None => Ok(Self { bootstrap: bootstrap.to_owned(), extra: extra.clone() }),
         }
     }
@@ -123,13 +128,16 @@ impl Settings {
             // A broker that comes back is found again within a second.
             ("reconnect.backoff.max.ms", "1000"),
             ("socket.keepalive.enable", "true"),
+            // A right or a topic that was missing is noticed within this time.
+            ("topic.metadata.refresh.interval.ms", "30000"),
             // A misspelt topic is an error, never a new topic.
             ("allow.auto.create.topics", "false"),
         ];
         let extra = self.extra.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
-        for (key, value) in shared.into_iter().chain(defaults.iter().copied()).chain(extra).chain(fixed.iter().copied()) {
+        for (key, value) in shared.into_iter().chain(defaults.iter().copied()).chain(extra).chain(fixed.iter().copied())
+        {
             config.set(key, value);
         }
         config
@@ -152,6 +160,10 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {}
 
 fn forward(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    // The URL's settings go to all clients, so some are not for this one.
+    if facility.ends_with("CONFWARN") && message.contains("will be ignored by this") {
+        return;
+    }
     use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
     match level {
         // librdkafka calls a broker that is away an error; it reconnects by itself, so for us it is a warning.
@@ -177,7 +189,9 @@ fn asked(topic: &str, error: &KafkaError) -> LogError {
 fn refused(topic: &str, code: RDKafkaErrorCode) -> LogError {
     use RDKafkaErrorCode as Code;
     match code {
-        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopicId => LogError::TopicMissing(topic.to_owned()),
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopicId => {
+            LogError::TopicMissing(topic.to_owned())
+        }
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed

@@ -44,7 +44,12 @@ impl NewRecord {
         const RECORD_HEAD: usize = 8;
         let sized = |bytes: usize| varint_size(bytes) + bytes;
         let headers: usize = self.headers.iter().map(|(name, value)| sized(name.len()) + sized(value.len())).sum();
-        BATCH_HEAD + RECORD_HEAD + sized(self.key.len()) + sized(self.value.len()) + varint_size(self.headers.len()) + headers
+        BATCH_HEAD
+            + RECORD_HEAD
+            + sized(self.key.len())
+            + sized(self.value.len())
+            + varint_size(self.headers.len())
+            + headers
     }
 
     /// Refuses a record that no engine takes, before anything of it is sent.
@@ -123,7 +128,11 @@ pub struct TopicInfo {
 pub trait Log: Send + Sync + fmt::Debug {
     /// Appends records in order and answers, one by one, where each stands. Records of one key keep their order as
     /// long as all before them were acknowledged; from the first that was not, the caller repeats.
-    fn append<'a>(&'a self, topic: &'a str, records: Vec<NewRecord>) -> BoxFuture<'a, Vec<Result<Position, AppendError>>>;
+    fn append<'a>(
+        &'a self,
+        topic: &'a str,
+        records: Vec<NewRecord>,
+    ) -> BoxFuture<'a, Vec<Result<Position, AppendError>>>;
 
     /// A reader that starts with no partitions: see [`Reader::assign`].
     fn reader(&self, topic: &str) -> Result<Box<dyn Reader>, LogError>;

@@ -16,7 +16,8 @@ pub fn open(url: &str, postgres_url: &str) -> Result<Arc<dyn Log>, LogError> {
 
 /// The brokers and settings of a `kafka://` URL. Nothing of the URL is repeated in an error: it may hold a password.
 fn kafka_address(url: &str) -> Result<(String, BTreeMap<String, String>), LogError> {
-    let wrong = |what: &str| LogError::Misconfigured(format!("the log's URL {what}; write kafka://host:9092 or postgres"));
+    let wrong =
+        |what: &str| LogError::Misconfigured(format!("the log's URL {what}; write kafka://host:9092 or postgres"));
     let rest = url.strip_prefix("kafka://").ok_or_else(|| wrong("has an unknown scheme"))?;
     let (brokers, query) = rest.split_once('?').unwrap_or((rest, ""));
     let brokers = brokers.trim_end_matches('/');
@@ -54,7 +55,8 @@ mod tests {
 
     #[test]
     fn brokers_and_settings_are_read_from_the_url() {
-        let (brokers, settings) = kafka_address("kafka://a:9092,b:9093/?sasl.username=me&sasl.password=a%26b%3D+c").unwrap();
+        let (brokers, settings) =
+            kafka_address("kafka://a:9092,b:9093/?sasl.username=me&sasl.password=a%26b%3D+c").unwrap();
         assert_eq!(brokers, "a:9092,b:9093");
         assert_eq!(settings["sasl.username"], "me");
         assert_eq!(settings["sasl.password"], "a&b=+c");
@@ -63,7 +65,16 @@ mod tests {
 
     #[test]
     fn a_wrong_url_is_refused_without_repeating_it() {
-        for url in ["", "kafka://", "kafka://?a=b", "kafka://a,,b", "http://secret", "kafka://a?secret", "kafka://a?k=%zz", "kafka://a?k=%secret"] {
+        for url in [
+            "",
+            "kafka://",
+            "kafka://?a=b",
+            "kafka://a,,b",
+            "http://secret",
+            "kafka://a?secret",
+            "kafka://a?k=%zz",
+            "kafka://a?k=%secret",
+        ] {
             let error = kafka_address(url).unwrap_err();
             assert!(matches!(&error, LogError::Misconfigured(text) if !text.contains("secret")), "{url}: {error}");
         }

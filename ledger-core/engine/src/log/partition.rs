@@ -13,7 +13,9 @@ fn murmur2(data: &[u8]) -> u32 {
         (k ^ (k >> 24)).wrapping_mul(M)
     };
     let (words, rest) = data.as_chunks::<4>();
-    let mut hash = words.iter().fold(0x9747_b28c ^ data.len() as u32, |hash, word| hash.wrapping_mul(M) ^ mix(u32::from_le_bytes(*word)));
+    let mut hash = words
+        .iter()
+        .fold(0x9747_b28c ^ data.len() as u32, |hash, word| hash.wrapping_mul(M) ^ mix(u32::from_le_bytes(*word)));
     if !rest.is_empty() {
         let tail = rest.iter().rev().fold(0, |tail, byte| (tail << 8) | u32::from(*byte));
         hash = (hash ^ tail).wrapping_mul(M);

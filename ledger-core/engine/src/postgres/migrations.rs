@@ -36,9 +36,9 @@ pub enum MigrateError {
     Reordered { set: String, place: i32, expected: String, applied: String },
     #[error("the database has the migration {name} of {set}, which this program does not know; run a newer version")]
     Newer { set: String, name: String },
-    #[error("the migration {name} of {set} failed, and nothing was changed: {source}")]
+    #[error("the migration {name} of {set} failed, and nothing was changed")]
     Failed { set: String, name: String, source: postgres::Error },
-    #[error("migrations cannot be recorded: {0}")]
+    #[error("migrations cannot be recorded")]
     Postgres(#[from] postgres::Error),
 }
 
@@ -73,11 +73,14 @@ struct Applied {
 }
 
 fn applied(transaction: &mut Transaction<'_>, set: &str) -> Result<Vec<Applied>, postgres::Error> {
-    // Asked first, so that the usual start makes no noise with "already exists".
-    if transaction.query_one("SELECT to_regclass('ledger_migrations') IS NULL", &[])?.get(0) {
+    // Asked first, so that the usual start makes no noise with "already exists"; and asked with the schema, as a table
+    // of that name further down the search path is another generation's.
+    let missing = "SELECT to_regclass(quote_ident(current_schema()) || '.ledger_migrations') IS NULL";
+    if transaction.query_one(missing, &[])?.get(0) {
         transaction.batch_execute(TABLE)?;
     }
-    let rows = transaction.query("SELECT name, sha256 FROM ledger_migrations WHERE set = $1 ORDER BY place", &[&set])?;
+    let rows =
+        transaction.query("SELECT name, sha256 FROM ledger_migrations WHERE set = $1 ORDER BY place", &[&set])?;
     Ok(rows.iter().map(|row| Applied { name: row.get(0), sha256: row.get(1) }).collect())
 }
 

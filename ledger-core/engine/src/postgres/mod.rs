@@ -2,7 +2,7 @@
 //! server that looks after itself. Whoever connects from here speaks UTC, has a name in `pg_stat_activity`, and cannot
 //! sit in an open transaction for ever.
 
-use std::time::Duration;
+use std::{error::Error, iter, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, tokio_postgres};
 use postgres::NoTls;
@@ -24,9 +24,9 @@ const SESSION: &str = "-c TimeZone=UTC -c idle_in_transaction_session_timeout=60
 
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    #[error("this is not a Postgres URL (expected postgres://user@host:5432/database): {0}")]
+    #[error("this is not a Postgres URL; expected postgres://user@host:5432/database")]
     Url(#[from] postgres::Error),
-    #[error("the pool cannot be built: {0}")]
+    #[error("the pool cannot be built")]
     Build(#[from] deadpool_postgres::BuildError),
 }
 
@@ -41,6 +41,12 @@ pub fn pool(url: &str, application_name: &str, size: usize) -> Result<Pool, Pool
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Verified };
     let manager = Manager::from_config(configuration(url, application_name)?, NoTls, recycling);
     Ok(Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build()?)
+}
+
+/// An error with all its causes: of an error of Postgres, the first line alone says no more than "db error".
+pub fn explain(error: &dyn Error) -> String {
+    let causes = iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn configuration(url: &str, application_name: &str) -> Result<tokio_postgres::Config, postgres::Error> {

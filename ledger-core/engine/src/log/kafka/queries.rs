@@ -1,0 +1,123 @@
+//! Questions to the cluster that read nothing: partitions, ends, offsets by time.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+};
+
+use super::{ANSWER_WAIT, Context, LogError, Settings, asked, misconfigured, refused};
+
+pub(super) struct Queries {
+    consumer: BaseConsumer<Context>,
+    /// Partition counts never change, so each topic's is asked for once.
+    partitions: RwLock<HashMap<String, i32>>,
+}
+
+/// How a topic is laid out.
+pub(super) struct Shape {
+    pub(super) partitions: i32,
+    pub(super) replication: i32,
+    /// Every partition can be written to.
+    pub(super) ready: bool,
+}
+
+impl Queries {
+    pub(super) fn new(settings: &Settings) -> Result<Self, LogError> {
+        let consumer = settings.client(&[], &[]).create_with_context(Context).map_err(misconfigured)?;
+        Ok(Self { consumer, partitions: RwLock::default() })
+    }
+
+    pub(super) fn client(&self) -> &rdkafka::client::Client<Context> {
+        self.consumer.client()
+    }
+
+    pub(super) fn known_partitions(&self, topic: &str) -> Option<i32> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+    }
+
+    pub(super) fn partitions(&self, topic: &str) -> Result<i32, LogError> {
+        if let Some(known) = self.known_partitions(topic) {
+            return Ok(known);
+        }
+        let partitions = self.shape(topic)?.partitions;
+        self.partitions.write().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), partitions);
+        Ok(partitions)
+    }
+
+    /// The topic may have been removed, or made anew.
+    pub(super) fn forget(&self, topic: &str) {
+        self.partitions.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+    }
+
+    pub(super) fn shape(&self, topic: &str) -> Result<Shape, LogError> {
+        self.take_events();
+        let metadata = self.consumer.fetch_metadata(Some(topic), ANSWER_WAIT).map_err(|error| asked(topic, &error))?;
+        let Some(found) = metadata.topics().first() else { return Err(LogError::TopicMissing(topic.to_owned())) };
+        if let Some(code) = found.error() {
+            return Err(refused(topic, code.into()));
+        }
+        let partitions = found.partitions();
+        Ok(Shape {
+            partitions: i32::try_from(partitions.len()).map_err(|error| LogError::Misconfigured(error.to_string()))?,
+            replication: partitions.iter().map(|partition| partition.replicas().len() as i32).min().unwrap_or(0),
+            ready: !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0),
+        })
+    }
+
+    pub(super) fn ends(&self, topic: &str) -> Result<Vec<i64>, LogError> {
+        let ends = self.offsets(topic, Offset::End)?;
+        let unanswered = || LogError::Unavailable(format!("no end of a partition of {topic}"));
+        ends.into_iter().map(|end| end.ok_or_else(unanswered)).collect()
+    }
+
+    /// The ends are read first, so that a record appended meanwhile is never skipped.
+    pub(super) fn offsets_at(&self, topic: &str, time: DateTime<Utc>) -> Result<Vec<i64>, LogError> {
+        let ends = self.ends(topic)?;
+        // Kafka knows whole milliseconds, so the next one counts; negative numbers have other meanings.
+        let time_ms = time.timestamp_millis();
+        let time_ms = if DateTime::from_timestamp_millis(time_ms) < Some(time) { time_ms + 1 } else { time_ms };
+        let found = self.offsets(topic, Offset::Offset(time_ms.max(0)))?;
+        Ok(found.into_iter().zip(ends).map(|(offset, end)| offset.unwrap_or(end)).collect())
+    }
+
+    /// Asks the leaders of all partitions at once, one request for each broker.
+    fn offsets(&self, topic: &str, at: Offset) -> Result<Vec<Option<i64>>, LogError> {
+        self.take_events();
+        let partitions = self.partitions(topic)?;
+        let listed = self.list(topic, partitions, at).inspect_err(|_| self.forget(topic))?;
+        (0..partitions)
+            .map(|partition| match listed.find_partition(topic, partition) {
+                Some(element) => {
+                    element.error().map_err(|error| asked(topic, &error))?;
+                    Ok(element.offset().to_raw().filter(|offset| *offset >= 0))
+                }
+                None => Err(LogError::Unavailable(format!("no offset of partition {partition} of {topic}"))),
+            })
+            .collect::<Result<_, LogError>>()
+            .inspect_err(|_| self.forget(topic))
+    }
+
+    fn list(&self, topic: &str, partitions: i32, at: Offset) -> Result<TopicPartitionList, LogError> {
+        let ask = || -> Result<_, KafkaError> {
+            let mut wanted = TopicPartitionList::with_capacity(partitions as usize);
+            for partition in 0..partitions {
+                wanted.add_partition_offset(topic, partition, at)?;
+            }
+            self.consumer.offsets_for_times(wanted, ANSWER_WAIT)
+        };
+        ask().map_err(|error| asked(topic, &error))
+    }
+
+    /// Log lines and errors wait in the client's queue until somebody polls; nobody else does.
+    fn take_events(&self) {
+        while self.consumer.poll(Duration::ZERO).is_some() {}
+    }
+}

@@ -1,0 +1,98 @@
+//! The id that Kafka gives a topic when it is made, so that a topic made anew is told from the old one. librdkafka
+//! knows it but rdkafka has no call for it, so this file, alone in the house, speaks to librdkafka directly.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{CStr, CString},
+    ptr,
+    time::Duration,
+};
+
+use rdkafka::{
+    bindings as native,
+    client::{Client, ClientContext},
+    error::RDKafkaErrorCode,
+};
+
+/// What librdkafka gave us to keep, and how it takes it back.
+struct Owned<T> {
+    pointer: *mut T,
+    destroy: unsafe extern "C" fn(*mut T),
+}
+
+impl<T> Owned<T> {
+    /// # Safety
+    /// `pointer` is null, or ours to destroy with `destroy`.
+    unsafe fn new(pointer: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Self> {
+        (!pointer.is_null()).then_some(Self { pointer, destroy })
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: `new` was promised that the pointer is ours, and nobody else destroys it.
+        unsafe { (self.destroy)(self.pointer) }
+    }
+}
+
+/// The topic's id in base64; none from a cluster that is too old to have ids.
+pub(super) fn topic_id<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    wait: Duration,
+) -> Result<Option<String>, RDKafkaErrorCode> {
+    let name = CString::new(topic).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
+    let mut names = [name.as_ptr()];
+    let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+    let made = RDKafkaErrorCode::CriticalSystemResource;
+    // SAFETY: the client outlives this call; `names` outlives the collection's constructor, which copies it; each object
+    // is destroyed once, by its guard, after its last use; the event owns the results that `read` looks at.
+    unsafe {
+        let queue =
+            Owned::new(native::rd_kafka_queue_new(client.native_ptr()), native::rd_kafka_queue_destroy).ok_or(made)?;
+        let topics = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let topics = Owned::new(topics, native::rd_kafka_TopicCollection_destroy).ok_or(made)?;
+        let operation = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = native::rd_kafka_AdminOptions_new(client.native_ptr(), operation);
+        let options = Owned::new(options, native::rd_kafka_AdminOptions_destroy).ok_or(made)?;
+        native::rd_kafka_AdminOptions_set_request_timeout(options.pointer, wait_ms, ptr::null_mut(), 0);
+        native::rd_kafka_DescribeTopics(client.native_ptr(), topics.pointer, options.pointer, queue.pointer);
+        let event = native::rd_kafka_queue_poll(queue.pointer, wait_ms.saturating_add(1000));
+        let event = Owned::new(event, native::rd_kafka_event_destroy).ok_or(RDKafkaErrorCode::RequestTimedOut)?;
+        read(event.pointer)
+    }
+}
+
+/// # Safety
+/// `event` is a live event.
+unsafe fn read(event: *mut native::rd_kafka_event_t) -> Result<Option<String>, RDKafkaErrorCode> {
+    // SAFETY: every pointer below belongs to the event, which lives until we return; each is checked before its use.
+    unsafe {
+        succeeded(native::rd_kafka_event_error(event).into())?;
+        let result = native::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return Err(RDKafkaErrorCode::InvalidType);
+        }
+        let mut count = 0;
+        let topics = native::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        if topics.is_null() || count == 0 {
+            return Err(RDKafkaErrorCode::UnknownTopicOrPartition);
+        }
+        let error = native::rd_kafka_TopicDescription_error(*topics);
+        if !error.is_null() {
+            succeeded(native::rd_kafka_error_code(error).into())?;
+        }
+        let id = native::rd_kafka_TopicDescription_topic_id(*topics);
+        if id.is_null()
+            || (native::rd_kafka_Uuid_most_significant_bits(id), native::rd_kafka_Uuid_least_significant_bits(id))
+                == (0, 0)
+        {
+            return Ok(None);
+        }
+        Ok(Some(CStr::from_ptr(native::rd_kafka_Uuid_base64str(id)).to_string_lossy().into_owned()))
+    }
+}
+
+fn succeeded(code: RDKafkaErrorCode) -> Result<(), RDKafkaErrorCode> {
+    if code == RDKafkaErrorCode::NoError { Ok(()) } else { Err(code) }
+}

@@ -1,0 +1,145 @@
+//! Calls to the outside, as rows that are claimed, submitted and finished by compare-and-set.
+//!
+//! A task is written once under its key, in the transaction of the decision that asks for it. Whoever moves it from
+//! `ready` first has it: the executor to claim it, or the coordinator to cancel it. A claim that was never finished
+//! becomes `unknown` when its lease is over: perhaps the call went out.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{Pool, tokio_postgres};
+use postgres::{Transaction, types::Type};
+
+use crate::stream::WaitError;
+
+/// A task to write down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewTask {
+    /// Names the call for good: the same key is never written twice.
+    pub key: String,
+    pub payload: String,
+    pub due_at: DateTime<Utc>,
+    /// The call may have gone out already: its outcome must be asked for first.
+    pub unknown: bool,
+}
+
+/// A claimed task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub key: String,
+    pub payload: String,
+    /// The call may have gone out already.
+    pub unknown: bool,
+    /// How often it has been claimed before.
+    pub tries: i32,
+    claim: i64,
+}
+
+/// Writes tasks that are not yet written.
+pub fn insert(tx: &mut Transaction<'_>, tasks: &[NewTask]) -> Result<(), postgres::Error> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<&str> = tasks.iter().map(|task| task.key.as_str()).collect();
+    let payloads: Vec<&str> = tasks.iter().map(|task| task.payload.as_str()).collect();
+    let due: Vec<DateTime<Utc>> = tasks.iter().map(|task| task.due_at).collect();
+    let states: Vec<&str> = tasks.iter().map(|task| if task.unknown { "unknown" } else { "ready" }).collect();
+    let statement = tx.prepare_typed(
+        "insert into engine.task (key, payload, due_at, state) select * from unnest($1, $2, $3, $4)
+         on conflict (key) do nothing",
+        &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY, Type::TEXT_ARRAY],
+    )?;
+    tx.execute(&statement, &[&keys, &payloads, &due, &states])?;
+    Ok(())
+}
+
+/// Withdraws a task. False when the executor has had it: then the call stands.
+pub fn cancel(tx: &mut Transaction<'_>, key: &str) -> Result<bool, postgres::Error> {
+    let cancelled = tx.execute(
+        "update engine.task set state = 'cancelled', updated_at = now() where key = $1 and state = 'ready'",
+        &[&key],
+    )?;
+    if cancelled == 1 {
+        return Ok(true);
+    }
+    let taken = tx.query_one("select exists (select from engine.task where key = $1 and state <> 'cancelled')", &[&key])?;
+    Ok(!taken.get::<_, bool>(0))
+}
+
+/// Claims tasks that are due at `now`. Claims of a silent executor come back as unknown once their lease is over.
+pub async fn claim(pool: &Pool, limit: i64, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Task>, WaitError> {
+    let client = pool.get().await?;
+    let statement = client
+        .prepare_typed_cached(
+            "update engine.task t set claim = t.claim + 1, tries = t.tries + 1, updated_at = now(),
+                    state = 'claimed', lease_until = now() + make_interval(secs => $3)
+             from (select key, state from engine.task
+                   where due_at <= $2
+                     and (state in ('ready', 'unknown') or state in ('claimed', 'submitted') and lease_until < now())
+                   order by due_at limit $1 for update skip locked) d
+             where t.key = d.key
+             returning t.key, t.payload, d.state <> 'ready', t.tries - 1, t.claim",
+            &[Type::INT8, Type::TIMESTAMPTZ, Type::FLOAT8],
+        )
+        .await?;
+    let rows = client.query(&statement, &[&limit, &now, &lease.as_secs_f64()]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Task { key: row.get(0), payload: row.get(1), unknown: row.get(2), tries: row.get(3), claim: row.get(4) })
+        .collect())
+}
+
+/// The call is about to go out. False when the claim has been lost meanwhile: then it must not.
+pub async fn submit(pool: &Pool, task: &Task, lease: Duration) -> Result<bool, WaitError> {
+    let sql = "update engine.task set state = 'submitted', updated_at = now(),
+                      lease_until = now() + make_interval(secs => $3)
+               where key = $1 and claim = $2 and state = 'claimed'";
+    let client = pool.get().await?;
+    let statement = client.prepare_typed_cached(sql, &[Type::TEXT, Type::INT8, Type::FLOAT8]).await?;
+    Ok(client.execute(&statement, &[&task.key, &task.claim, &lease.as_secs_f64()]).await? == 1)
+}
+
+/// The outcome is in the log: nothing is left to do.
+pub async fn finish(pool: &Pool, task: &Task) -> Result<(), WaitError> {
+    settle(pool, task, "done", None, "").await
+}
+
+/// Nothing went out; try again at `due_at`.
+pub async fn put_back(pool: &Pool, task: &Task, due_at: DateTime<Utc>, why: &str) -> Result<(), WaitError> {
+    settle(pool, task, "ready", Some(due_at), why).await
+}
+
+/// The call may have gone out; ask for its outcome at `due_at`.
+pub async fn leave_unknown(pool: &Pool, task: &Task, due_at: DateTime<Utc>, why: &str) -> Result<(), WaitError> {
+    settle(pool, task, "unknown", Some(due_at), why).await
+}
+
+async fn settle(
+    pool: &Pool,
+    task: &Task,
+    state: &str,
+    due_at: Option<DateTime<Utc>>,
+    why: &str,
+) -> Result<(), WaitError> {
+    let sql = "update engine.task set state = $3, due_at = coalesce($4, due_at), last_error = nullif($5, ''),
+                      lease_until = null, updated_at = now()
+               where key = $1 and claim = $2 and state in ('claimed', 'submitted')";
+    let client = pool.get().await?;
+    let types = [Type::TEXT, Type::INT8, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT];
+    let statement = client.prepare_typed_cached(sql, &types).await?;
+    client.execute(&statement, &[&task.key, &task.claim, &state, &due_at, &why]).await?;
+    Ok(())
+}
+
+/// Tasks that wait or run, and how many of them are due at `now`.
+pub async fn open_tasks(pool: &Pool, now: DateTime<Utc>) -> Result<(i64, i64), WaitError> {
+    let client: deadpool_postgres::Object = pool.get().await?;
+    let row: tokio_postgres::Row = client
+        .query_one(
+            "select count(*), count(*) filter (where due_at <= $1 or state in ('claimed', 'submitted'))
+             from engine.task where state in ('ready', 'claimed', 'submitted', 'unknown')",
+            &[&now],
+        )
+        .await?;
+    Ok((row.get(0), row.get(1)))
+}

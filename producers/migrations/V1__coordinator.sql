@@ -1,0 +1,17 @@
+create schema if not exists coordinator;
+
+-- What the coordinator knows of each order and contract, folded from the log and from its own decisions.
+create table coordinator.orders (
+    key text primary key, partition int not null, due_at timestamptz, history bytea not null, state text not null);
+create index orders_due on coordinator.orders (partition, due_at) where due_at is not null;
+
+create table coordinator.contracts (
+    key text primary key, partition int not null, due_at timestamptz, history bytea not null, state text not null);
+
+-- Decisions that are taken and perhaps not yet in the log; sent in order, deleted once acknowledged.
+create table coordinator.outbox (
+    seq       bigint generated always as identity primary key,
+    partition int    not null,
+    event     text   not null
+);
+create index outbox_partition on coordinator.outbox (partition, seq);

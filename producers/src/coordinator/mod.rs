@@ -1,0 +1,287 @@
+//! The coordinator: the one component that decides. It reads the log stream by stream, folds it, asks the rules what
+//! decision is missing, and appends that decision.
+//!
+//! State, timers, tasks and decisions of a batch are committed with its offsets; afterwards the decisions are sent, in
+//! order. A decision is folded when it is taken and recognised by its id when it comes back from the log, so a crash
+//! between commit and send, or a second send, changes nothing.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use chrono::{DateTime, Utc};
+use engine::{
+    store::{Row, Store, Verdict},
+    stream::{Batch, Handler, StreamError},
+    task::{self, NewTask},
+};
+use postgres::{Client, Transaction};
+use rules::{
+    LogTime,
+    business_day::shanghai,
+    contract::LoanContract,
+    coordinator::{Guard, decide, due_at, wanted_calls},
+    order::Order,
+    policy::Policy,
+};
+use schemas::{About, Event};
+use tokio::runtime::Handle;
+
+mod outbox;
+
+use crate::{executor::TaskPayload, publisher::Publisher};
+
+/// The name of the coordinator's fence and leases.
+pub const PROJECTION: &str = "coordinator";
+/// Who decides, as decisions say it.
+pub const SOURCE: &str = "/ledger/coordinator";
+
+const ORDERS_KEPT: usize = 20_000;
+const CONTRACTS_KEPT: usize = 20_000;
+/// More decisions than this on one order at one moment can only be a fault in the rules.
+const DECISIONS_MAX: usize = 32;
+const SEND_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The handler of the coordinator's lanes.
+pub struct Coordinator {
+    policy: Policy,
+    publisher: Publisher,
+    runtime: Handle,
+    orders: Store<Order>,
+    contracts: Store<LoanContract>,
+    outbox: outbox::Outbox,
+    partitions: Vec<i32>,
+    next_due: Option<DateTime<Utc>>,
+}
+
+/// A record of the batch that this component understands.
+struct Read {
+    partition: i32,
+    offset: i64,
+    recorded_at: LogTime,
+    event: Event,
+}
+
+impl Coordinator {
+    /// `runtime` carries the sends; the lane itself has a thread of its own.
+    pub fn new(policy: Policy, publisher: Publisher, runtime: Handle) -> Self {
+        Self {
+            policy,
+            publisher,
+            runtime,
+            orders: Store::new("coordinator.orders", ORDERS_KEPT),
+            contracts: Store::new("coordinator.contracts", CONTRACTS_KEPT),
+            outbox: outbox::Outbox::default(),
+            partitions: Vec::new(),
+            next_due: None,
+        }
+    }
+
+    /// Brings every order and contract that the batch can touch into memory: those it names, and those that lapse
+    /// while it is read.
+    fn load(&mut self, tx: &mut Transaction<'_>, reads: &[Read], batch: &Batch) -> Result<(), StreamError> {
+        self.contracts.load(tx, reads.iter().map(|read| read.event.stream.as_str()).filter(|key| key.starts_with("loan:")))?;
+        let mut orders: BTreeSet<&str> = reads.iter().filter(|read| is_about_order(read)).map(|read| read.event.subject.as_str()).collect();
+        for read in reads {
+            if let (Some(contract), Some(now)) = (self.contracts.get(read.event.stream.as_str()), batch.log_times.get(&read.partition)) {
+                orders.extend(contract.state.lapsing(*now));
+            }
+        }
+        let orders: Vec<String> = orders.into_iter().map(str::to_owned).collect();
+        self.orders.load(tx, orders.iter().map(String::as_str))
+    }
+
+    /// One record: what is due by its time comes first, then the record itself, then what follows from it.
+    fn read(&mut self, tx: &mut Transaction<'_>, read: &Read, tasks: &mut Vec<NewTask>) -> Result<(), StreamError> {
+        if !read.event.stream.is_loan() {
+            return Ok(());
+        }
+        let contract = self.contracts.row(read.event.stream.as_str(), read.partition);
+        let lapsing: Vec<String> = contract.state.lapsing(read.recorded_at).map(str::to_owned).collect();
+        for order_id in lapsing {
+            self.settle(tx, &order_id, read.partition, read.recorded_at, None, tasks)?;
+        }
+        match read.event.data.about() {
+            About::Order => {
+                if self.fold(read) {
+                    self.settle(tx, &read.event.subject, read.partition, read.recorded_at, Some(&read.event), tasks)?;
+                }
+            }
+            About::Contract => {
+                let contract = self.contracts.row(read.event.stream.as_str(), read.partition);
+                contract.state.apply(&read.event);
+                contract.touch();
+            }
+            About::Channel => {}
+        }
+        Ok(())
+    }
+
+    /// Folds a record into its order. False when it says nothing new.
+    fn fold(&mut self, read: &Read) -> bool {
+        let order = self.orders.row(&read.event.subject, read.partition);
+        match order.admit(read.event.id, read.event.business_digest(), read.offset) {
+            Verdict::Fresh => {
+                let contract = self.contracts.row(read.event.stream.as_str(), read.partition);
+                apply(order, contract, &read.event, read.recorded_at);
+                order.state.read_back(&read.event.data);
+                true
+            }
+            Verdict::ReadBack => {
+                order.state.read_back(&read.event.data);
+                true
+            }
+            Verdict::Repeat => false,
+            Verdict::Conflict => {
+                tracing::warn!(id = %read.event.id, "a fact was repeated with other business fields; the first stands");
+                false
+            }
+        }
+    }
+
+    /// Takes every decision that is missing on an order, then writes down the calls it wants and when to look again.
+    fn settle(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        order_id: &str,
+        partition: i32,
+        now: LogTime,
+        cause: Option<&Event>,
+        tasks: &mut Vec<NewTask>,
+    ) -> Result<(), StreamError> {
+        let id = order_id.parse().map_err(|error| StreamError::Fatal(format!("coordinator.orders: {error}")))?;
+        let order = self.orders.row(order_id, partition);
+        let contract = self.contracts.row(schemas::OrderId::stream(&id).as_str(), partition);
+        for _ in 0..DECISIONS_MAX {
+            let Some(decision) = decide(&order.state, &contract.state, now, &self.policy) else { break };
+            if let Some(Guard::RefundNotClaimed(refund)) = decision.guard
+                && !task::cancel(tx, &rules::coordinator::refund_key(refund, 1))?
+            {
+                order.state.refunds.entry(refund).or_default().uncancellable = true;
+                order.touch();
+                continue;
+            }
+            let mut event = Event::about_order(SOURCE, &id, shanghai(&now), decision.data);
+            event.correlation_id = order.state.correlation_id;
+            if let Some(cause) = cause {
+                event = event.caused_by(cause);
+            }
+            if !order.decided(event.id, event.business_digest()) {
+                return Err(StreamError::Fatal(format!("the rules decide {} of {id} a second time", event.data.event_type())));
+            }
+            apply(order, contract, &event, now);
+            self.outbox.push(partition, event);
+        }
+        order.due_at = due_at(&order.state, &self.policy).filter(|due| *due > now);
+        let wanted = wanted_calls(&order.state, &self.policy).into_iter();
+        tasks.extend(wanted.map(|wanted| NewTask {
+            payload: TaskPayload {
+                order_id: id.clone(),
+                correlation_id: order.state.correlation_id,
+                causation_id: cause.map(|cause| cause.id),
+                call: wanted.call,
+            }
+            .to_json(),
+            key: wanted.key,
+            due_at: wanted.due_at.unwrap_or(now),
+            unknown: wanted.submitted,
+        }));
+        Ok(())
+    }
+
+    /// What time alone calls for, on orders that the batch did not name.
+    fn settle_due(&mut self, tx: &mut Transaction<'_>, batch: &Batch, tasks: &mut Vec<NewTask>) -> Result<bool, StreamError> {
+        let due = self.orders.due(tx, &batch.log_times)?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        self.orders.load(tx, due.iter().map(String::as_str))?;
+        let streams: Vec<String> = due.iter().filter_map(|id| id.parse::<schemas::OrderId>().ok()).map(|id| id.stream().to_string()).collect();
+        self.contracts.load(tx, streams.iter().map(String::as_str))?;
+        for order_id in &due {
+            let Some(partition) = self.orders.get(order_id).map(Row::partition) else { continue };
+            let Some(now) = batch.log_times.get(&partition) else { continue };
+            self.orders.row(order_id, partition).touch();
+            self.settle(tx, order_id, partition, *now, None, tasks)?;
+        }
+        Ok(true)
+    }
+}
+
+fn is_about_order(read: &Read) -> bool {
+    read.event.data.about() == About::Order
+}
+
+fn apply(order: &mut Row<Order>, contract: &mut Row<LoanContract>, event: &Event, at: LogTime) {
+    let booked_before = order.state.confirmation.standing();
+    order.state.apply(event, at);
+    contract.state.apply(event);
+    contract.state.note(&event.subject, &order.state, booked_before);
+    order.touch();
+    contract.touch();
+}
+
+/// Records that cannot be read stand in the view of dead letters; they are no reason to stop.
+fn decode(batch: &Batch) -> Vec<Read> {
+    let decode = |record: &engine::log::Record| {
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        let event = Event::from_record(&record.key, headers, &record.value)
+            .inspect_err(|refusal| tracing::warn!(position = %record.position, %refusal, "a dead letter"))
+            .ok()?;
+        let position = record.position;
+        Some(Read { partition: position.partition, offset: position.offset, recorded_at: record.timestamp, event })
+    };
+    batch.records.iter().filter_map(decode).collect()
+}
+
+impl Handler for Coordinator {
+    fn assigned(&mut self, client: &mut Client, partitions: &[i32]) -> Result<(), StreamError> {
+        self.partitions = partitions.to_vec();
+        self.outbox.reload(client, partitions)?;
+        self.committed(client)?;
+        self.next_due = self.orders.next_due(client, partitions)?;
+        Ok(())
+    }
+
+    fn apply(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
+        let reads = decode(batch);
+        let mut tasks = Vec::new();
+        self.load(tx, &reads, batch)?;
+        for read in &reads {
+            self.read(tx, read, &mut tasks)?;
+        }
+        self.orders.write(tx)?;
+        if self.settle_due(tx, batch, &mut tasks)? {
+            self.orders.write(tx)?;
+        }
+        self.contracts.write(tx)?;
+        task::insert(tx, &tasks)?;
+        self.outbox.write(tx)?;
+        self.next_due = self.orders.next_due(tx, &self.partitions)?;
+        Ok(())
+    }
+
+    fn committed(&mut self, client: &mut Client) -> Result<(), StreamError> {
+        if self.outbox.is_empty() {
+            return Ok(());
+        }
+        let sent = self.runtime.block_on(self.publisher.append_all(self.outbox.events(), SEND_PATIENCE));
+        sent.map_err(|error| StreamError::Passing(format!("the decisions were not acknowledged: {error}")))?;
+        self.outbox.sent(client, &self.partitions)
+    }
+
+    fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.next_due
+    }
+
+    fn reset(&mut self) {
+        self.orders.clear();
+        self.contracts.clear();
+        self.outbox = outbox::Outbox::default();
+        self.next_due = None;
+    }
+}
+
+/// Whether decisions wait to be sent, or something is due at `now`.
+pub async fn is_busy(pool: &deadpool_postgres::Pool, now: LogTime) -> Result<bool, engine::stream::WaitError> {
+    let sql = "select exists (select from coordinator.outbox) or exists (select from coordinator.orders where due_at <= $1)";
+    Ok(pool.get().await?.query_one(sql, &[&now]).await?.get(0))
+}

@@ -1,0 +1,73 @@
+//! Decisions between their commit and their acknowledgement by the log.
+
+use engine::stream::StreamError;
+use postgres::{Client, Transaction, types::Type};
+use schemas::Event;
+
+/// What this lane has yet to send, in order.
+#[derive(Default)]
+pub(super) struct Outbox {
+    partitions: Vec<i32>,
+    events: Vec<Event>,
+    /// The last row of these events, once they are written.
+    written_to: i64,
+}
+
+impl Outbox {
+    pub fn push(&mut self, partition: i32, event: Event) {
+        self.partitions.push(partition);
+        self.events.push(event);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The log has all of them, so their rows may go.
+    pub fn sent(&mut self, client: &mut Client, held: &[i32]) -> Result<(), StreamError> {
+        self.events.clear();
+        self.partitions.clear();
+        let sql = "delete from coordinator.outbox where partition = any($1) and seq <= $2";
+        client.execute(sql, &[&held, &self.written_to])?;
+        Ok(())
+    }
+
+    /// Writes the new decisions of a batch.
+    pub fn write(&mut self, tx: &mut Transaction<'_>) -> Result<(), StreamError> {
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        let events: Vec<String> = self.events.iter().map(|event| event.to_structured().to_string()).collect();
+        let statement = tx.prepare_typed(
+            "with written as (
+               insert into coordinator.outbox (partition, event)
+               select partition, event from unnest($1, $2) with ordinality as v (partition, event, n) order by n
+               returning seq)
+             select max(seq) from written",
+            &[Type::INT4_ARRAY, Type::TEXT_ARRAY],
+        )?;
+        self.written_to = tx.query_one(&statement, &[&self.partitions, &events])?.get(0);
+        Ok(())
+    }
+
+    /// What an earlier holder of these partitions left behind.
+    pub fn reload(&mut self, client: &mut Client, partitions: &[i32]) -> Result<(), StreamError> {
+        *self = Self::default();
+        let rows = client.query(
+            "select seq, partition, event from coordinator.outbox where partition = any($1) order by seq",
+            &[&partitions],
+        )?;
+        for row in rows {
+            let event: String = row.get("event");
+            let event = Event::from_structured(event.as_bytes())
+                .map_err(|refusal| StreamError::Fatal(format!("coordinator.outbox holds what cannot be read: {refusal}")))?;
+            self.push(row.get("partition"), event);
+            self.written_to = row.get("seq");
+        }
+        Ok(())
+    }
+}

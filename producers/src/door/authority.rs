@@ -1,0 +1,236 @@
+//! Who may report what. A source says who speaks, the table says which types that kind of speaker may report, and the
+//! party that the data names must be the speaker itself. What the ledger decides or does, nobody may report.
+
+use std::{fmt, str::FromStr};
+
+use schemas::{
+    About, Data, Event, Name, Refusal, RefusalCode, Stream,
+    events::{self as e, Payload, RefundOrigin},
+};
+use serde::{Deserialize, Serialize};
+
+/// Who reports, as it stands in an event's `source`: `/channels/ums-pos`, `/banks/cdb`, `/operators/li`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Source {
+    pub role: Role,
+    pub name: Name,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Collects money from payers.
+    Channel,
+    /// Books repayments.
+    Bank,
+    /// A person of ours, by an opaque name.
+    Operator,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a source is /channels/<name>, /banks/<name> or /operators/<name>")]
+pub struct SourceError;
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Channel => "channel",
+            Self::Bank => "bank",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl Source {
+    pub fn channel(name: Name) -> Self {
+        Self { role: Role::Channel, name }
+    }
+}
+
+impl FromStr for Source {
+    type Err = SourceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        let (folder, name) = text.strip_prefix('/').and_then(|path| path.split_once('/')).ok_or(SourceError)?;
+        let role = match folder {
+            "channels" => Role::Channel,
+            "banks" => Role::Bank,
+            "operators" => Role::Operator,
+            _ => return Err(SourceError),
+        };
+        Ok(Self { role, name: name.parse().map_err(|_| SourceError)? })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folder = match self.role {
+            Role::Channel => "channels",
+            Role::Bank => "banks",
+            Role::Operator => "operators",
+        };
+        write!(f, "/{folder}/{}", self.name)
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = SourceError;
+
+    fn try_from(text: String) -> Result<Self, SourceError> {
+        text.parse()
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.to_string()
+    }
+}
+
+const CHANNEL: &[Role] = &[Role::Channel];
+const BANK: &[Role] = &[Role::Bank];
+const OPERATOR: &[Role] = &[Role::Operator];
+const CHANNEL_BANK: &[Role] = &[Role::Channel, Role::Bank];
+const CHANNEL_OPERATOR: &[Role] = &[Role::Channel, Role::Operator];
+const BANK_OPERATOR: &[Role] = &[Role::Bank, Role::Operator];
+/// Decisions of the coordinator and acts of the executor and the doors.
+const LEDGER_ONLY: &[Role] = &[];
+
+/// Who may report each type, in the order of the catalogue. Whoever collects the money may not say that the bank
+/// booked it, and nobody but the ledger decides.
+pub const REPORTERS: &[(&str, &[Role])] = &[
+    (e::RepaymentEnrolmentChecked::TYPE, CHANNEL_BANK),
+    (e::LoanContractQuoted::TYPE, CHANNEL_BANK),
+    (e::RepaymentRequested::TYPE, CHANNEL),
+    (e::OrderAccepted::TYPE, LEDGER_ONLY),
+    (e::OrderRejected::TYPE, LEDGER_ONLY),
+    (e::OrderExpired::TYPE, LEDGER_ONLY),
+    (e::OrderCancelled::TYPE, CHANNEL_OPERATOR),
+    (e::PaymentInitiated::TYPE, CHANNEL),
+    (e::PaymentCaptured::TYPE, CHANNEL),
+    (e::PaymentDeclined::TYPE, CHANNEL),
+    (e::PaymentOutcomeUnknown::TYPE, CHANNEL),
+    (e::PaymentReversed::TYPE, CHANNEL),
+    (e::PaymentReversalFailed::TYPE, CHANNEL),
+    (e::ChargebackReceived::TYPE, CHANNEL),
+    (e::ChargebackRepresented::TYPE, CHANNEL_OPERATOR),
+    (e::ChargebackClosed::TYPE, CHANNEL_OPERATOR),
+    (e::ConfirmationRequested::TYPE, LEDGER_ONLY),
+    (e::RepaymentConfirmed::TYPE, BANK),
+    (e::ConfirmationFailed::TYPE, BANK),
+    (e::ConfirmationUncertain::TYPE, BANK),
+    (e::ConfirmationResolved::TYPE, BANK_OPERATOR),
+    (e::ConfirmationRevoked::TYPE, BANK_OPERATOR),
+    (e::ReceiptPrinted::TYPE, CHANNEL),
+    (e::ReceiptReprinted::TYPE, CHANNEL),
+    (e::RefundRequested::TYPE, CHANNEL_OPERATOR),
+    (e::RefundRejected::TYPE, LEDGER_ONLY),
+    (e::RefundInitiated::TYPE, LEDGER_ONLY),
+    (e::RefundSubmitted::TYPE, LEDGER_ONLY),
+    (e::RefundCompleted::TYPE, CHANNEL),
+    (e::RefundFailed::TYPE, CHANNEL),
+    (e::RefundReturned::TYPE, CHANNEL),
+    (e::RefundCancelled::TYPE, LEDGER_ONLY),
+    (e::RefundEscalated::TYPE, LEDGER_ONLY),
+    (e::RefundPaidManually::TYPE, OPERATOR),
+    (e::SettlementReported::TYPE, CHANNEL_OPERATOR),
+    (e::SettlementReceived::TYPE, OPERATOR),
+    (e::FundsRemitted::TYPE, OPERATOR),
+    (e::InboxRecordRejected::TYPE, LEDGER_ONLY),
+];
+
+/// Whether this source may report this event.
+pub fn check(source: &Source, event: &Event) -> Result<(), Refusal> {
+    let event_type = event.data.event_type();
+    let reporters = REPORTERS.iter().find(|(name, _)| *name == event_type).map_or(LEDGER_ONLY, |(_, roles)| *roles);
+    if !reporters.contains(&source.role) {
+        return Err(not_yours(match reporters {
+            [] => format!("{event_type} is the ledger's own; nobody reports it"),
+            _ => format!("{source} may not report {event_type}"),
+        }));
+    }
+    let named = party_named(source.role, &event.data);
+    if let Some(other) = named.filter(|name| source.role != Role::Operator && **name != source.name) {
+        return Err(not_yours(format!("{source} may not report for {other}")));
+    }
+    check_refund_origin(source, &event.data)?;
+    check_stream(source, event, named)
+}
+
+fn not_yours(detail: String) -> Refusal {
+    Refusal::new(RefusalCode::NotYours, detail)
+}
+
+/// The channel or bank that the data speaks for.
+fn party_named(role: Role, data: &Data) -> Option<&Name> {
+    match data {
+        // A channel passes on what the bank answered; a bank speaks for itself.
+        Data::RepaymentEnrolmentChecked(data) => (role == Role::Bank).then_some(&data.bank),
+        Data::LoanContractQuoted(data) => (role == Role::Bank).then_some(&data.bank),
+        Data::RepaymentRequested(data) => Some(&data.channel),
+        Data::PaymentCaptured(data) => Some(&data.channel),
+        Data::PaymentReversed(data) => Some(&data.channel),
+        Data::ChargebackReceived(data) => Some(&data.channel),
+        Data::ChargebackRepresented(data) => Some(&data.channel),
+        Data::ChargebackClosed(data) => Some(&data.channel),
+        Data::RepaymentConfirmed(data) => Some(&data.target),
+        Data::ConfirmationRequested(data) => Some(&data.target),
+        Data::ConfirmationFailed(data) => Some(&data.target),
+        Data::ConfirmationUncertain(data) => Some(&data.target),
+        Data::ConfirmationResolved(data) => Some(&data.target),
+        Data::ConfirmationRevoked(data) => Some(&data.target),
+        Data::RefundInitiated(data) => Some(&data.channel),
+        Data::RefundCompleted(data) => Some(&data.channel),
+        Data::RefundReturned(data) => Some(&data.channel),
+        Data::SettlementReported(data) => Some(&data.channel),
+        Data::SettlementReceived(data) => Some(&data.channel),
+        Data::FundsRemitted(data) => Some(&data.beneficiary),
+        Data::OrderAccepted(_)
+        | Data::OrderRejected(_)
+        | Data::OrderExpired(_)
+        | Data::OrderCancelled(_)
+        | Data::PaymentInitiated(_)
+        | Data::PaymentDeclined(_)
+        | Data::PaymentOutcomeUnknown(_)
+        | Data::PaymentReversalFailed(_)
+        | Data::ReceiptPrinted(_)
+        | Data::ReceiptReprinted(_)
+        | Data::RefundRequested(_)
+        | Data::RefundRejected(_)
+        | Data::RefundSubmitted(_)
+        | Data::RefundFailed(_)
+        | Data::RefundCancelled(_)
+        | Data::RefundEscalated(_)
+        | Data::RefundPaidManually(_)
+        | Data::InboxRecordRejected(_) => None,
+    }
+}
+
+/// A refund is asked for in one's own name: nobody speaks for the saga, and no channel for an operator.
+fn check_refund_origin(source: &Source, data: &Data) -> Result<(), Refusal> {
+    let Data::RefundRequested(data) = data else { return Ok(()) };
+    match data.by {
+        RefundOrigin::Customer | RefundOrigin::File => Ok(()),
+        RefundOrigin::Operator if source.role == Role::Operator => Ok(()),
+        RefundOrigin::Operator | RefundOrigin::Saga => {
+            Err(not_yours(format!("{source} may not ask for a refund by {}", data.by)))
+        }
+    }
+}
+
+/// What is about a party as a whole stands on that party's stream, so that all of it stays in order.
+fn check_stream(source: &Source, event: &Event, named: Option<&Name>) -> Result<(), Refusal> {
+    match event.data.about() {
+        About::Order | About::Contract => Ok(()),
+        About::Channel => {
+            let stream = Stream::channel(named.unwrap_or(&source.name));
+            if event.stream == stream {
+                return Ok(());
+            }
+            Err(Refusal::new(RefusalCode::WrongKey, format!("this belongs on the stream {stream}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

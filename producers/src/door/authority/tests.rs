@@ -1,0 +1,193 @@
+use chrono::DateTime;
+use schemas::{
+    OrderId,
+    events::{
+        ConfirmationResolved, Evidence, FundsRemitted, Method, OrderExpired, PaymentCaptured, PaymentDeclined,
+        RefundReason, RefundRequested, RepaymentConfirmed, Resolution, SettlementReported,
+    },
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn about_order(data: impl Into<Data>) -> Event {
+    let order = OrderId::new(&Stream::loan([1; 10]), [1; 8]).unwrap();
+    Event::about_order("/test", &order, DateTime::UNIX_EPOCH.fixed_offset(), data)
+}
+
+fn about_channel(channel: &str, data: impl Into<Data>) -> Event {
+    Event::about_channel("/test", &name(channel), DateTime::UNIX_EPOCH.fixed_offset(), data)
+}
+
+fn code(source: &str, event: &Event) -> Option<RefusalCode> {
+    check(&source.parse().unwrap(), event).err().map(|refusal| refusal.code)
+}
+
+fn capture(channel: &str) -> Event {
+    about_order(PaymentCaptured {
+        channel: name(channel),
+        channel_txn_no: "t1".into(),
+        method: Method::Card,
+        amount: "1.00".parse().unwrap(),
+        business_date: Default::default(),
+        fee: None,
+        instrument_masked: None,
+        terminal: None,
+        evidence: Evidence::AsyncNotice,
+    })
+}
+
+fn confirmed(bank: &str) -> Event {
+    about_order(RepaymentConfirmed {
+        target: name(bank),
+        amount: "1.00".parse().unwrap(),
+        bank_ref: None,
+        booked_date: None,
+        principal: None,
+        interest: None,
+        evidence: Evidence::Query,
+    })
+}
+
+fn settlement(channel: &str, stream: &str) -> Event {
+    let data: SettlementReported = serde_json::from_value(json!({
+        "channel": channel, "batch_no": "1", "period_from": "2025-03-10", "period_to": "2025-03-10",
+        "gross": "0.00", "refunds": "0.00", "chargebacks": "0.00", "fees": "0.00", "carried_in": "0.00", "net": "0.00",
+        "transactions": 0,
+    }))
+    .unwrap();
+    about_channel(stream, data)
+}
+
+/// A new type of event must be placed in the table before anybody may report it.
+#[test]
+fn every_type_of_the_catalogue_has_its_reporters() {
+    let placed: Vec<&str> = REPORTERS.iter().map(|(event_type, _)| *event_type).collect();
+    assert_eq!(placed, Data::TYPES);
+}
+
+#[test]
+fn nobody_reports_what_the_ledger_decides_or_does() {
+    let own: Vec<&str> = REPORTERS.iter().filter(|(_, roles)| roles.is_empty()).map(|(name, _)| *name).collect();
+    assert_eq!(
+        own,
+        [
+            "ledger.order.accepted.v1",
+            "ledger.order.rejected.v1",
+            "ledger.order.expired.v1",
+            "ledger.confirmation.requested.v1",
+            "ledger.refund.rejected.v1",
+            "ledger.refund.initiated.v1",
+            "ledger.refund.submitted.v1",
+            "ledger.refund.cancelled.v1",
+            "ledger.refund.escalated.v1",
+            "ledger.inbox-record.rejected.v1",
+        ]
+    );
+    let expired = about_order(OrderExpired { rule: schemas::events::ExpiryRule::ChannelClose, ttl_s: 120 });
+    for source in ["/channels/ums-pos", "/banks/cdb", "/operators/li"] {
+        assert_eq!(code(source, &expired), Some(RefusalCode::NotYours), "{source}");
+    }
+}
+
+#[test]
+fn a_channel_reports_only_for_itself() {
+    assert_eq!(code("/channels/ums-pos", &capture("ums-pos")), None);
+    assert_eq!(code("/channels/ums-pos", &capture("unionpay-cqp")), Some(RefusalCode::NotYours));
+    assert_eq!(code("/banks/ums-pos", &capture("ums-pos")), Some(RefusalCode::NotYours));
+    assert_eq!(code("/operators/li", &capture("ums-pos")), Some(RefusalCode::NotYours));
+}
+
+#[test]
+fn only_the_bank_says_that_it_booked() {
+    assert_eq!(code("/banks/cdb", &confirmed("cdb")), None);
+    assert_eq!(code("/banks/icbc", &confirmed("cdb")), Some(RefusalCode::NotYours));
+    assert_eq!(code("/channels/ums-pos", &confirmed("cdb")), Some(RefusalCode::NotYours));
+    assert_eq!(code("/operators/li", &confirmed("cdb")), Some(RefusalCode::NotYours));
+}
+
+#[test]
+fn an_operator_settles_what_is_uncertain() {
+    let resolved = about_order(ConfirmationResolved {
+        target: name("cdb"),
+        outcome: Resolution::Confirmed,
+        evidence: Evidence::Manual,
+        by: "li".into(),
+    });
+    assert_eq!(code("/operators/li", &resolved), None);
+    assert_eq!(code("/banks/cdb", &resolved), None);
+    assert_eq!(code("/channels/ums-pos", &resolved), Some(RefusalCode::NotYours));
+}
+
+#[test]
+fn a_refund_is_asked_for_in_ones_own_name() {
+    let asked = |by| {
+        about_order(RefundRequested {
+            refund_id: Uuid::nil(),
+            capture_id: Uuid::nil(),
+            amount: "1.00".parse().unwrap(),
+            reason: RefundReason::Customer,
+            by,
+        })
+    };
+    for (source, by, refused) in [
+        ("/channels/ums-pos", RefundOrigin::Customer, false),
+        ("/channels/ums-pos", RefundOrigin::Operator, true),
+        ("/channels/ums-pos", RefundOrigin::Saga, true),
+        ("/operators/li", RefundOrigin::Operator, false),
+        ("/operators/li", RefundOrigin::File, false),
+        ("/operators/li", RefundOrigin::Saga, true),
+        ("/banks/cdb", RefundOrigin::Customer, true),
+    ] {
+        assert_eq!(code(source, &asked(by)).is_some(), refused, "{source} by {by}");
+    }
+}
+
+#[test]
+fn what_is_about_a_party_stands_on_its_stream() {
+    assert_eq!(code("/operators/li", &settlement("ums-pos", "ums-pos")), None);
+    assert_eq!(code("/channels/ums-pos", &settlement("ums-pos", "ums-pos")), None);
+    assert_eq!(code("/operators/li", &settlement("ums-pos", "unionpay-cqp")), Some(RefusalCode::WrongKey));
+    let remitted = |stream| {
+        about_channel(
+            stream,
+            FundsRemitted {
+                beneficiary: name("cdb"),
+                bank_account: name("icbc-1"),
+                bank_ref: "b1".into(),
+                value_date: Default::default(),
+                amount: "0.00".parse().unwrap(),
+                items: Vec::new(),
+            },
+        )
+    };
+    assert_eq!(code("/operators/li", &remitted("cdb")), None);
+    assert_eq!(code("/operators/li", &remitted("ums-pos")), Some(RefusalCode::WrongKey));
+}
+
+#[test]
+fn what_names_nobody_is_taken_from_the_right_role() {
+    let declined = about_order(PaymentDeclined {
+        attempt: 1,
+        response_code: "51".into(),
+        message: "余额不足".into(),
+        evidence: Evidence::SyncResponse,
+    });
+    assert_eq!(code("/channels/ums-pos", &declined), None);
+    assert_eq!(code("/banks/cdb", &declined), Some(RefusalCode::NotYours));
+}
+
+#[test]
+fn a_source_has_one_spelling() {
+    for text in ["/channels/ums-pos", "/banks/cdb", "/operators/li-4"] {
+        assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
+    }
+    for text in ["", "channels/ums-pos", "/channels/", "/channels/UMS", "/ledger/coordinator", "/channels/a/b", "//a"] {
+        assert!(text.parse::<Source>().is_err(), "{text}");
+    }
+}

@@ -1,0 +1,166 @@
+//! The facts that the doors have seen: so that a repeat is acknowledged and not appended again, and the same fact with
+//! other content is refused while its sender is still there to hear it. Old rows may be deleted at any time, because
+//! every fold ignores duplicates; here they only cost room.
+//!
+//! All SQL of the doors stands here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use deadpool_postgres::{Pool, tokio_postgres::Row};
+use engine::{log::Position, stream::WaitError};
+use postgres::{Transaction, types::Type};
+use rules::order::Order;
+use schemas::{Event, OrderId};
+use uuid::Uuid;
+
+/// What is known of a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub digest: Uuid,
+    /// `None`: perhaps in the log, or not yet.
+    pub position: Option<Position>,
+}
+
+pub type KnownFacts = HashMap<Uuid, Known>;
+
+/// The update of nothing makes Postgres wait for whoever writes the same row just now, and return what that one wrote.
+/// The order of the ids keeps two batches from waiting for each other.
+const NOTE: &str = "insert into door.event (id, digest) select * from unnest($1, $2) as v (id, digest) order by id
+    on conflict (id) do update set digest = door.event.digest
+    returning id, digest, partition, \"offset\"";
+const NOTE_TYPES: [Type; 2] = [Type::UUID_ARRAY, Type::UUID_ARRAY];
+
+const PLACE: &str = "update door.event e set partition = v.partition, \"offset\" = v.\"offset\"
+    from unnest($1, $2, $3) as v (id, partition, \"offset\") where e.id = v.id";
+const PLACE_TYPES: [Type; 3] = [Type::UUID_ARRAY, Type::INT4_ARRAY, Type::INT8_ARRAY];
+
+/// Each id once, with the digest of its first report.
+fn ids_and_digests<'a>(events: impl IntoIterator<Item = &'a Event>) -> (Vec<Uuid>, Vec<Uuid>) {
+    let mut digests = BTreeMap::new();
+    for event in events {
+        digests.entry(event.id).or_insert_with(|| event.business_digest());
+    }
+    digests.into_iter().unzip()
+}
+
+fn read(rows: Vec<Row>) -> KnownFacts {
+    let known = |row: &Row| {
+        let position: Option<i32> = row.get(2);
+        let position = position.zip(row.get(3)).map(|(partition, offset)| Position { partition, offset });
+        (row.get(0), Known { digest: row.get(1), position })
+    };
+    rows.iter().map(known).collect()
+}
+
+fn columns(places: &[(Uuid, Position)]) -> (Vec<Uuid>, Vec<i32>, Vec<i64>) {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for (id, position) in places {
+        columns.0.push(*id);
+        columns.1.push(position.partition);
+        columns.2.push(position.offset);
+    }
+    columns
+}
+
+/// Takes note of these facts, and answers what was known of each before (or is now).
+pub async fn note<'a>(pool: &Pool, events: impl IntoIterator<Item = &'a Event>) -> Result<KnownFacts, WaitError> {
+    let (ids, digests) = ids_and_digests(events);
+    if ids.is_empty() {
+        return Ok(KnownFacts::new());
+    }
+    let client = pool.get().await?;
+    let statement = client.prepare_typed_cached(NOTE, &NOTE_TYPES).await?;
+    Ok(read(client.query(&statement, &[&ids, &digests]).await?))
+}
+
+/// As [`note`], inside a transaction.
+pub fn note_in<'a>(
+    tx: &mut Transaction<'_>,
+    events: impl IntoIterator<Item = &'a Event>,
+) -> Result<KnownFacts, postgres::Error> {
+    let (ids, digests) = ids_and_digests(events);
+    if ids.is_empty() {
+        return Ok(KnownFacts::new());
+    }
+    let statement = tx.prepare_typed(NOTE, &NOTE_TYPES)?;
+    Ok(read(tx.query(&statement, &[&ids, &digests])?))
+}
+
+/// Where the log has these facts.
+pub async fn place(pool: &Pool, places: &[(Uuid, Position)]) -> Result<(), WaitError> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    let (ids, partitions, offsets) = columns(places);
+    let client = pool.get().await?;
+    let statement = client.prepare_typed_cached(PLACE, &PLACE_TYPES).await?;
+    client.execute(&statement, &[&ids, &partitions, &offsets]).await?;
+    Ok(())
+}
+
+/// As [`place`], inside a transaction.
+pub fn place_in(tx: &mut Transaction<'_>, places: &[(Uuid, Position)]) -> Result<(), postgres::Error> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    let (ids, partitions, offsets) = columns(places);
+    let statement = tx.prepare_typed(PLACE, &PLACE_TYPES)?;
+    tx.execute(&statement, &[&ids, &partitions, &offsets])?;
+    Ok(())
+}
+
+/// Takes note of an idempotency key. False when it was used with another request.
+pub async fn note_request(
+    pool: &Pool,
+    client_name: &str,
+    key: &str,
+    digest: Uuid,
+    order: &OrderId,
+) -> Result<bool, WaitError> {
+    let sql = "insert into door.request (client, key, digest, order_id) values ($1, $2, $3, $4)
+               on conflict (client, key) do update set digest = door.request.digest returning digest";
+    let client = pool.get().await?;
+    let statement = client.prepare_typed_cached(sql, &[Type::TEXT, Type::TEXT, Type::UUID, Type::TEXT]).await?;
+    let row = client.query_one(&statement, &[&client_name, &key, &digest, &order.as_str()]).await?;
+    Ok(row.get::<_, Uuid>(0) == digest)
+}
+
+/// Whether this client has asked for this order.
+pub async fn has_asked(pool: &Pool, client_name: &str, order: &OrderId) -> Result<bool, WaitError> {
+    let sql = "select exists (select from door.request where order_id = $1 and client = $2)";
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(sql).await?;
+    Ok(client.query_one(&statement, &[&order.as_str(), &client_name]).await?.get(0))
+}
+
+/// What the coordinator knows of an order.
+pub async fn order(pool: &Pool, order: &OrderId) -> Result<Option<Order>, OrderError> {
+    let client = pool.get().await.map_err(WaitError::from)?;
+    let statement = client.prepare_cached("select state from coordinator.orders where key = $1").await;
+    let row = client.query_opt(&statement.map_err(WaitError::from)?, &[&order.as_str()]).await.map_err(WaitError::from)?;
+    row.map(|row| serde_json::from_str(row.get(0))).transpose().map_err(OrderError::from)
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    #[error(transparent)]
+    Postgres(#[from] WaitError),
+    #[error("the coordinator's row of this order cannot be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
+}
+
+/// Deletes what was seen longer than `days` ago; answers how many rows that were.
+pub async fn forget(pool: &Pool, days: i32) -> Result<u64, WaitError> {
+    let client = pool.get().await?;
+    let mut gone = 0;
+    for table in ["door.event", "door.request"] {
+        let sql = format!("delete from {table} where seen_at < now() - make_interval(days => $1)");
+        gone += client.execute(&sql, &[&days]).await?;
+    }
+    Ok(gone)
+}
+
+pub async fn is_reachable(pool: &Pool) -> Result<(), WaitError> {
+    pool.get().await?.simple_query("select 1").await?;
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! The OpenAPI document of the door. Its schemas are those of the types that the door reads and writes; only the paths
+//! are written out here.
+//!
+//! This is composed by hand: `aide` is an alpha wherever it fits this version of schemars, and `utoipa` has a schema
+//! derive of its own, so that every type of the catalogue would need a second one.
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use schemas::Data;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Door, Problem,
+    authority::REPORTERS,
+    events::{Appended, ItemResult},
+    health::Ready,
+    repayments::{Repayment, RepaymentRequest},
+};
+
+const DEFINITIONS: &str = "/components/schemas";
+
+pub async fn get(State(door): State<Door>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], door.openapi.clone()).into_response()
+}
+
+/// The document: OpenAPI 3.1, whose dialect is JSON Schema 2020-12.
+pub fn document() -> Value {
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.definitions_path = DEFINITIONS.into();
+            settings.meta_schema = None;
+        })
+        .into_generator();
+    let event = cloud_event(&mut generator);
+    let paths = paths(&mut generator);
+    let mut components: Map<String, Value> = generator.take_definitions(true);
+    components.extend(event);
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Ledger door",
+            "version": "1",
+            "description": "Reports and requests of channels, banks and operators, appended to the ledger. \
+                            Whatever was answered with 201 is in the log. Repeating a request never does harm.",
+        },
+        "security": [{ "bearer": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "schemas": components,
+        },
+    });
+    // Whether maps keep their order depends on features that other crates of a build ask for.
+    document.sort_all_objects();
+    document
+}
+
+/// The envelope with every type that somebody may report, and the schemas of their data by name.
+fn cloud_event(generator: &mut SchemaGenerator) -> Map<String, Value> {
+    let mut schemas = Map::new();
+    let mut types = Vec::new();
+    for (event_type, roles) in REPORTERS.iter().filter(|(_, roles)| !roles.is_empty()) {
+        let Some(mut data) = Data::schema_of(event_type, generator) else { continue };
+        // The schema is a root of its own with all definitions; those are shared here.
+        data.remove("components");
+        let Some(Value::String(name)) = data.remove("title") else { continue };
+        let reporters: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+        types.push(json!({
+            "title": event_type,
+            "description": format!("Reported by: {}", reporters.join(", ")),
+            "properties": { "type": { "const": event_type }, "data": reference(&name) },
+        }));
+        schemas.insert(name, data.to_value());
+    }
+    let text = |description: &str| json!({ "type": "string", "minLength": 1, "description": description });
+    let uuid = |description: &str| json!({ "type": "string", "format": "uuid", "description": description });
+    let envelope = json!({
+        "type": "object",
+        "description": "An event as CloudEvents 1.0 JSON",
+        "required": ["specversion", "id", "type", "source", "time", "data"],
+        "properties": {
+            "specversion": { "const": "1.0" },
+            "id": text("The publisher's own id; the ledger replaces it with the one that the fact has"),
+            "type": text("One of the types below"),
+            "source": text("Who reports: /channels/<name>, /banks/<name> or /operators/<name>"),
+            "subject": text("The order number, for a type that is about an order"),
+            "time": { "type": "string", "format": "date-time", "description": "When it happened, by the source's clock" },
+            "partitionkey": text("The stream; may be left out where the subject is an order number"),
+            "correlationid": uuid("The journey it belongs to"),
+            "causationid": uuid("The event that caused it"),
+            "traceparent": text("W3C trace context; the request's header counts where it is left out"),
+            "data": { "type": "object" },
+        },
+        "oneOf": types,
+    });
+    schemas.insert("CloudEvent".to_owned(), envelope);
+    schemas
+}
+
+fn paths(generator: &mut SchemaGenerator) -> Value {
+    let appended = schema_of::<Appended>(generator);
+    let items = json!({ "type": "array", "items": schema_of::<ItemResult>(generator) });
+    let repayment = schema_of::<Repayment>(generator);
+    let problem = schema_of::<Problem>(generator);
+    let refused = json!({
+        "description": "A problem; its `code` says which",
+        "content": { "application/problem+json": { "schema": problem } },
+    });
+    let one_or_all = |description: &str| answer(description, &json!({ "oneOf": [appended, items] }));
+    let event = reference("CloudEvent");
+    json!({
+        "/v1/events": { "post": {
+            "operationId": "appendEvents",
+            "summary": "Append one event, or a batch of which each event is taken or refused by itself",
+            "requestBody": { "required": true, "content": {
+                "application/cloudevents+json": { "schema": event },
+                "application/json": { "schema": event },
+                "application/cloudevents-batch+json": { "schema": { "type": "array", "items": event } },
+            } },
+            "responses": {
+                "201": one_or_all("Appended: the log has acknowledged it"),
+                "200": one_or_all("A repeat: the log has had it, at this position"),
+                "422": {
+                    "description": "Refused, or a batch of which some were refused",
+                    "content": {
+                        "application/problem+json": { "schema": problem },
+                        "application/json": { "schema": items },
+                    },
+                },
+                "503": {
+                    "description": "OUTCOME_UNKNOWN: repeat with the same content. UNAVAILABLE: nothing was appended",
+                    "content": {
+                        "application/problem+json": { "schema": problem },
+                        "application/json": { "schema": items },
+                    },
+                },
+                "default": refused,
+            },
+        } },
+        "/v1/loan-repayments": { "post": {
+            "operationId": "requestLoanRepayment",
+            "summary": "Ask for a repayment of a student loan, and hear whether it is admitted",
+            "parameters": [{
+                "name": "Idempotency-Key", "in": "header", "required": true,
+                "description": "Names this request: a repeat with the same key and content gets the same order",
+                "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
+            }],
+            "requestBody": { "required": true, "content": {
+                "application/json": { "schema": schema_of::<RepaymentRequest>(generator) },
+            } },
+            "responses": {
+                "201": answer("Accepted: the order may be paid until it expires", &repayment),
+                "200": answer("A repeat of an accepted request", &repayment),
+                "202": answer("In the log, and not judged yet: ask at `link`", &repayment),
+                "default": refused,
+            },
+        } },
+        "/v1/loan-repayments/{order_id}": { "get": {
+            "operationId": "getLoanRepayment",
+            "summary": "Where a repayment stands",
+            "parameters": [{ "name": "order_id", "in": "path", "required": true, "schema": { "type": "string" } }],
+            "responses": { "200": answer("The repayment", &repayment), "default": refused },
+        } },
+        "/v1/openapi.json": { "get": {
+            "operationId": "getOpenApi",
+            "summary": "This document",
+            "security": [],
+            "responses": { "200": { "description": "OpenAPI 3.1", "content": { "application/json": {} } } },
+        } },
+        "/healthz": { "get": {
+            "operationId": "isAlive",
+            "summary": "The process lives",
+            "security": [],
+            "responses": { "204": { "description": "It does" } },
+        } },
+        "/readyz": { "get": {
+            "operationId": "isReady",
+            "summary": "The log and Postgres answer",
+            "security": [],
+            "responses": { "200": answer("They do", &schema_of::<Ready>(generator)), "default": refused },
+        } },
+    })
+}
+
+fn answer(description: &str, schema: &Value) -> Value {
+    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#{DEFINITIONS}/{name}") })
+}
+
+fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_checked_in_document_is_the_one_that_is_served() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/openapi.json");
+        let made = format!("{:#}\n", document());
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::write(&path, &made).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(kept == made, "{} is out of date: run the tests once with UPDATE_GENERATED=1", path.display());
+    }
+
+    /// Every `$ref` leads somewhere.
+    #[test]
+    fn no_reference_is_broken() {
+        fn references(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(map) => {
+                    found.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                    map.values().for_each(|value| references(value, found));
+                }
+                Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(!found.is_empty());
+        for reference in found {
+            assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn only_what_somebody_may_report_is_offered() {
+        let document = document();
+        let offered = document.pointer("/components/schemas/CloudEvent/oneOf").and_then(Value::as_array).unwrap();
+        let has = |name: &str| offered.iter().any(|branch| branch["title"] == name);
+        assert!(has("ledger.payment.captured.v1"));
+        assert!(!has("ledger.refund.initiated.v1"));
+    }
+}

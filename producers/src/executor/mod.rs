@@ -1,0 +1,251 @@
+//! The executor: makes the calls that decisions ask for, and appends their outcomes.
+//!
+//! A task is claimed and settled in Postgres, its call goes out with no transaction open, and its outcome goes to the
+//! log before the task is done. So a crash anywhere leaves a task whose lease runs out; it comes back as unknown, and
+//! its outcome is asked for before anything is sent again. An unknown outcome is never taken for a failure.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use deadpool_postgres::Pool;
+use engine::{
+    log::AppendError,
+    stream::{Stop, WaitError},
+    task::{self, Task},
+};
+use rules::{business_day::shanghai, coordinator::Call, policy::Policy};
+use schemas::{Data, Event, OrderId};
+use serde::{Deserialize, Serialize};
+use tokio::task::{JoinError, JoinSet};
+use uuid::Uuid;
+
+use crate::{calls::Calls, publisher::Publisher};
+
+mod confirmation;
+mod refund;
+
+/// What a task carries: the call, and the journey that its outcome belongs to. The coordinator writes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskPayload {
+    pub order_id: OrderId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<Uuid>,
+    pub call: Call,
+}
+
+impl TaskPayload {
+    pub fn to_json(&self) -> String {
+        // Names, numbers and strings always have a JSON form.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExecutorConfig {
+    /// How many calls run at once.
+    pub concurrency: usize,
+    /// How often to look for tasks while there are none, in milliseconds.
+    pub idle_poll_ms: u64,
+    /// How long an event is sent again and again to a log that does not acknowledge it, in milliseconds.
+    pub append_patience_ms: u64,
+    /// How long a claim stands at the least, in seconds. The executor makes it longer where its own delays ask for it.
+    pub lease_s: u64,
+}
+
+impl Default for ExecutorConfig {
+    fn default() -> Self {
+        Self { concurrency: 64, idle_poll_ms: 25, append_patience_ms: 10_000, lease_s: 60 }
+    }
+}
+
+/// A task that cannot be worked on is looked at again after this time, in case a newer version can.
+const UNREADABLE_DELAY: TimeDelta = TimeDelta::minutes(10);
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+
+pub struct Executor {
+    worker: Worker,
+    pool: Pool,
+    concurrency: usize,
+    idle_poll: Duration,
+    lease: Duration,
+}
+
+impl Executor {
+    pub fn new(pool: Pool, publisher: Publisher, calls: Calls, policy: Policy, config: &ExecutorConfig) -> Self {
+        let worker = Worker::new(publisher, calls, policy, Duration::from_millis(config.append_patience_ms));
+        Self {
+            lease: Duration::from_secs(config.lease_s).max(worker.lease_min()),
+            worker,
+            pool,
+            concurrency: config.concurrency.max(1),
+            idle_poll: Duration::from_millis(config.idle_poll_ms),
+        }
+    }
+
+    /// Works until it is stopped, and then ends the calls that are under way.
+    pub async fn run(self, stop: Stop) {
+        let executor = Arc::new(self);
+        let mut running = JoinSet::new();
+        let mut pause = PAUSE_MIN;
+        while !stop.is_stopped() {
+            match executor.claim(executor.concurrency - running.len()).await {
+                Ok(tasks) => {
+                    pause = PAUSE_MIN;
+                    let idle = tasks.is_empty();
+                    for task in tasks {
+                        running.spawn(Arc::clone(&executor).work(task));
+                    }
+                    if idle {
+                        executor.wait(&mut running).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no tasks can be claimed; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+            while let Some(ended) = running.try_join_next() {
+                note(ended);
+            }
+        }
+        while let Some(ended) = running.join_next().await {
+            note(ended);
+        }
+    }
+
+    async fn claim(&self, free: usize) -> Result<Vec<Task>, WaitError> {
+        if free == 0 {
+            return Ok(Vec::new());
+        }
+        let limit = i64::try_from(free).unwrap_or(i64::MAX);
+        task::claim(&self.pool, limit, self.worker.now(), self.lease).await
+    }
+
+    /// For a moment, or until a call ends and leaves room for another.
+    async fn wait(&self, running: &mut JoinSet<()>) {
+        tokio::select! {
+            () = tokio::time::sleep(self.idle_poll) => {}
+            Some(ended) = running.join_next() => note(ended),
+        }
+    }
+
+    async fn work(self: Arc<Self>, task: Task) {
+        let next = match serde_json::from_str::<TaskPayload>(&task.payload) {
+            Ok(payload) => {
+                let attempt = Attempt { payload: &payload, unknown: task.unknown, tries: task.tries };
+                self.worker.perform(attempt, task::submit(&self.pool, &task, self.lease)).await
+            }
+            Err(error) => {
+                tracing::error!(task = task.key, %error, "a task cannot be read");
+                Next::LeaveUnknown { due_at: self.worker.now() + UNREADABLE_DELAY, why: error.to_string() }
+            }
+        };
+        tracing::debug!(task = task.key, ?next, "a task was worked on");
+        let settled = match &next {
+            Next::Finish => task::finish(&self.pool, &task).await,
+            Next::PutBack { due_at, why } => task::put_back(&self.pool, &task, *due_at, why).await,
+            Next::LeaveUnknown { due_at, why } => task::leave_unknown(&self.pool, &task, *due_at, why).await,
+            Next::Drop => Ok(()),
+        };
+        if let Err(error) = settled {
+            tracing::warn!(task = task.key, %error, "a task is left to its lease");
+        }
+    }
+}
+
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a call ended abnormally; its task is left to its lease");
+    }
+}
+
+/// What becomes of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Its outcome is in the log.
+    Finish,
+    /// Nothing went out.
+    PutBack { due_at: DateTime<Utc>, why: String },
+    /// Something may have gone out: the next claim asks first.
+    LeaveUnknown { due_at: DateTime<Utc>, why: String },
+    /// It belongs to somebody else by now.
+    Drop,
+}
+
+/// One claim of a task.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    pub payload: &'a TaskPayload,
+    /// The call may have gone out before.
+    pub unknown: bool,
+    /// How often the task has been claimed before.
+    pub tries: i32,
+}
+
+/// Makes calls and appends what comes of them. It knows no Postgres.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    publisher: Publisher,
+    calls: Calls,
+    policy: Policy,
+    patience: Duration,
+}
+
+impl Worker {
+    pub fn new(publisher: Publisher, calls: Calls, policy: Policy, patience: Duration) -> Self {
+        Self { publisher, calls, policy, patience }
+    }
+
+    /// Makes the call of a task. `submit` takes the task for a call that moves money: it is awaited right before the
+    /// call goes out, and nothing is sent unless it says true.
+    pub async fn perform<E: fmt::Display>(
+        &self,
+        attempt: Attempt<'_>,
+        submit: impl Future<Output = Result<bool, E>>,
+    ) -> Next {
+        match &attempt.payload.call {
+            Call::QueryConfirmation { target, tries, amount, channel: _, channel_txn_no } => {
+                let query = confirmation::Query { target, tries: *tries, amount: *amount, channel_txn_no };
+                self.query_confirmation(attempt, query).await
+            }
+            Call::Refund { refund_id, tries, amount, channel, channel_txn_no } => {
+                let refund = refund::Refund { id: *refund_id, tries: *tries, amount: *amount, channel, channel_txn_no };
+                self.refund(attempt, refund, submit).await
+            }
+        }
+    }
+
+    /// A claim that ran into its lease has been silent for this long, so that whatever it sent has either arrived or
+    /// never will: the settling time of a refund, the call itself, and the two appends around it.
+    fn lease_min(&self) -> Duration {
+        Duration::from_secs(self.policy.refund_settling_s.into())
+            + self.calls.config().timeout() * 2
+            + self.patience * 2
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.publisher.clock().now()
+    }
+
+    async fn append(&self, payload: &TaskPayload, source: String, data: impl Into<Data>) -> Result<(), AppendError> {
+        let mut event = Event::about_order(source, &payload.order_id, shanghai(&self.now()), data);
+        event.correlation_id = payload.correlation_id;
+        event.causation_id = payload.causation_id;
+        self.publisher.append_all(&[event], self.patience).await?;
+        Ok(())
+    }
+}
+
+/// `first`, doubled for each earlier claim, and never more than `most` (or `first`, where that is more).
+fn doubling(first: TimeDelta, tries: i32, most: TimeDelta) -> TimeDelta {
+    let doublings = tries.clamp(0, 16);
+    (first * (1 << doublings)).min(most.max(first))
+}
+
+#[cfg(test)]
+mod tests;

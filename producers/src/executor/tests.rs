@@ -1,0 +1,387 @@
+#![allow(clippy::unwrap_used)]
+
+use std::{convert::Infallible, future};
+
+use chrono::{DateTime, NaiveDate};
+use engine::{
+    clock::Clock,
+    log::{Log, Position, TopicSpec, memory::MemoryLog},
+};
+use schemas::{Amount, Stream, events::*};
+
+use super::*;
+use crate::{
+    calls::{BankAnswer, CallsConfig, RefundAnswer},
+    sandbox::{BankStep, Books, Delivery, RefundStep, Sandbox, SandboxConfig, Script},
+};
+
+const TOPIC: &str = "ledger.events";
+const CAPTURE: &str = "t1";
+
+fn yuan(text: &str) -> Amount {
+    text.parse().unwrap()
+}
+
+fn order() -> OrderId {
+    OrderId::new(&Stream::loan([1; 10]), [1; 8]).unwrap()
+}
+
+/// The executor's work between a sandbox and a log in memory; due times pass at once.
+struct Desk {
+    worker: Worker,
+    clock: Clock,
+    log: MemoryLog,
+    sandbox: Sandbox,
+}
+
+impl Desk {
+    async fn new(script: Script) -> Self {
+        Self::with_policy(script, Policy::default()).await
+    }
+
+    async fn with_policy(script: Script, policy: Policy) -> Self {
+        let clock = Clock::simulated(DateTime::parse_from_rfc3339("2025-03-10T23:30:00+08:00").unwrap().to_utc());
+        let sandbox =
+            Sandbox::start("127.0.0.1:0".parse().unwrap(), SandboxConfig::default(), clock.clone()).await.unwrap();
+        sandbox.set_script(&order(), script);
+        let log = memory_log();
+        let config = CallsConfig { timeout_ms: 500, ..CallsConfig::new(&sandbox.bank_url, &sandbox.acquirer_url) };
+        let publisher = Publisher::new(Arc::new(log.clone()), TOPIC, clock.clone());
+        let worker = Worker::new(publisher, Calls::new(config).unwrap(), policy, Duration::ZERO);
+        Self { worker, clock, log, sandbox }
+    }
+
+    /// One claim of a task.
+    async fn perform(&self, call: &Call, unknown: bool, tries: i32) -> Next {
+        self.perform_if(call, unknown, tries, true).await
+    }
+
+    async fn perform_if(&self, call: &Call, unknown: bool, tries: i32, submit: bool) -> Next {
+        let payload = TaskPayload { order_id: order(), correlation_id: None, causation_id: None, call: call.clone() };
+        let attempt = Attempt { payload: &payload, unknown, tries };
+        self.worker.perform(attempt, future::ready(Ok::<_, Infallible>(submit))).await
+    }
+
+    /// Claims a task as often as it comes back, each time when it is due. Returns how often it was claimed.
+    async fn work(&self, call: &Call) -> i32 {
+        let mut unknown = false;
+        for tries in 0..20 {
+            match self.perform(call, unknown, tries).await {
+                Next::Finish => return tries + 1,
+                Next::LeaveUnknown { due_at, .. } => {
+                    unknown = true;
+                    self.clock.advance(due_at - self.clock.now());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("the task never ends");
+    }
+
+    fn events(&self) -> Vec<Event> {
+        let mut reader = self.log.reader(TOPIC).unwrap();
+        reader.assign(&[Position { partition: 0, offset: 0 }]).unwrap();
+        let records = reader.poll(1000, Duration::ZERO).unwrap();
+        let event = |record: engine::log::Record| {
+            let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+            Event::from_record(&record.key, headers, &record.value).unwrap()
+        };
+        records.into_iter().map(event).collect()
+    }
+
+    /// The types of the events, without prefix and version.
+    fn types(&self) -> Vec<String> {
+        self.events().iter().map(|event| event.data.event_type()["ledger.".len()..].replace(".v1", "")).collect()
+    }
+
+    fn books(&self) -> Books {
+        self.sandbox.books()
+    }
+
+    /// The one refund at the acquirer: how often it was sent, and how much money moved.
+    fn refund_there(&self) -> (u32, String) {
+        let books = self.books();
+        assert_eq!(books.refunds.len(), 1, "one request number");
+        let refund = books.refunds.values().next().unwrap();
+        (refund.calls, refund.money_moved.to_string())
+    }
+}
+
+fn memory_log() -> MemoryLog {
+    let log = MemoryLog::new(1, simulated_log_clock());
+    log.apply(&TopicSpec { name: TOPIC.to_owned(), partitions: 1, replication: 1, settings: Default::default() })
+        .unwrap();
+    log
+}
+
+fn simulated_log_clock() -> engine::log::memory::SimulatedClock {
+    engine::log::memory::SimulatedClock::new(DateTime::UNIX_EPOCH)
+}
+
+fn refund(tries: u8) -> Call {
+    Call::Refund {
+        refund_id: Uuid::from_u128(7),
+        tries,
+        amount: yuan("800.00"),
+        channel: "ums-pos".parse().unwrap(),
+        channel_txn_no: CAPTURE.to_owned(),
+    }
+}
+
+fn query() -> Call {
+    Call::QueryConfirmation {
+        target: "cdb".parse().unwrap(),
+        tries: 1,
+        amount: yuan("800.00"),
+        channel: "ums-pos".parse().unwrap(),
+        channel_txn_no: CAPTURE.to_owned(),
+    }
+}
+
+fn refunds(steps: impl Into<Vec<RefundStep>>) -> Script {
+    Script { refunds: steps.into(), ..Script::default() }
+}
+
+fn bank(step: BankStep) -> Script {
+    Script { bank: vec![step], ..Script::default() }
+}
+
+#[test]
+fn a_payload_reads_what_it_writes() {
+    let payload = TaskPayload {
+        order_id: order(),
+        correlation_id: Some(Uuid::from_u128(1)),
+        causation_id: None,
+        call: refund(2),
+    };
+    assert_eq!(serde_json::from_str::<TaskPayload>(&payload.to_json()).unwrap(), payload);
+}
+
+#[test]
+fn waits_double_up_to_a_limit() {
+    let seconds = |tries| doubling(TimeDelta::seconds(10), tries, TimeDelta::minutes(10)).num_seconds();
+    assert_eq!([0, 1, 2, 5, 6, 7, 1000, i32::MAX].map(seconds), [10, 20, 40, 320, 600, 600, 600, 600]);
+    assert_eq!(doubling(TimeDelta::hours(1), 0, TimeDelta::minutes(10)), TimeDelta::hours(1));
+}
+
+#[test]
+fn every_answer_of_the_bank_has_its_event() {
+    let target = "cdb".parse().unwrap();
+    let query = confirmation::Query { target: &target, tries: 2, amount: yuan("800.00"), channel_txn_no: CAPTURE };
+    let policy = Policy::default();
+    let booked =
+        |amount| BankAnswer::Booked { amount, bank_ref: None, booked_date: None, principal: None, interest: None };
+    for (said, taken) in [(None, "800.00"), (Some(yuan("799.00")), "799.00")] {
+        let Data::RepaymentConfirmed(data) = query.outcome(booked(said), &policy) else { panic!() };
+        assert_eq!((data.amount, data.evidence), (yuan(taken), Evidence::Query));
+    }
+    let failed = BankAnswer::Failed { code: "E1".to_owned(), message: "no".to_owned() };
+    let Data::ConfirmationFailed(data) = query.outcome(failed, &policy) else { panic!() };
+    assert_eq!((data.tries, data.code.as_str(), data.message.as_str()), (2, "E1", "no"));
+    for answer in [BankAnswer::Uncertain { code: "X".to_owned() }, BankAnswer::Unreachable { code: "X".to_owned() }] {
+        let Data::ConfirmationUncertain(data) = query.outcome(answer, &policy) else { panic!() };
+        assert_eq!((data.tries, data.code.as_str()), (2, "X"));
+    }
+    let strict = Policy { failed_query_is_failure: true, ..policy };
+    let silence = BankAnswer::Unreachable { code: "TIMEOUT".to_owned() };
+    assert!(matches!(query.outcome(silence, &strict), Data::ConfirmationFailed(_)));
+    assert!(matches!(
+        query.outcome(BankAnswer::Uncertain { code: "X".to_owned() }, &strict),
+        Data::ConfirmationUncertain(_)
+    ));
+}
+
+#[test]
+fn only_a_definite_answer_about_a_refund_is_an_outcome() {
+    let channel = "ums-pos".parse().unwrap();
+    let amount = yuan("800.00");
+    let refund =
+        refund::Refund { id: Uuid::from_u128(7), tries: 3, amount, channel: &channel, channel_txn_no: CAPTURE };
+    let today = NaiveDate::from_ymd_opt(2025, 3, 10).unwrap();
+    for (said, taken) in [(None, today), (today.succ_opt(), today.succ_opt().unwrap())] {
+        let answer = RefundAnswer::Completed { refund_no: Some("F1".to_owned()), business_date: said };
+        let Ok(Data::RefundCompleted(data)) = refund.outcome(answer, Evidence::Query, today) else { panic!() };
+        assert_eq!((data.business_date, data.amount, data.evidence), (taken, amount, Evidence::Query));
+    }
+    let refused = RefundAnswer::Refused { code: "E9".to_owned(), message: String::new(), retryable: true };
+    let Ok(Data::RefundFailed(data)) = refund.outcome(refused, Evidence::Query, today) else { panic!() };
+    assert_eq!((data.tries, data.code.as_str(), data.retryable), (3, "E9", true));
+    for open in [
+        RefundAnswer::Accepted,
+        RefundAnswer::Processing,
+        RefundAnswer::NotKnown,
+        RefundAnswer::Unknown { why: "no answer in time".to_owned() },
+    ] {
+        assert!(refund.outcome(open, Evidence::Query, today).is_err());
+    }
+}
+
+#[tokio::test]
+async fn the_banks_answer_goes_to_the_log() {
+    for (step, expected) in [
+        (BankStep::Booked, "repayment.confirmed"),
+        (BankStep::Failed, "confirmation.failed"),
+        (BankStep::Uncertain, "confirmation.uncertain"),
+        (BankStep::Silent, "confirmation.uncertain"),
+        (BankStep::BookedButSilent, "confirmation.uncertain"),
+        (BankStep::Http500, "confirmation.uncertain"),
+        (BankStep::Reset, "confirmation.uncertain"),
+        (BankStep::Slow { ms: 20 }, "repayment.confirmed"),
+    ] {
+        let desk = Desk::new(bank(step.clone())).await;
+        assert_eq!(desk.perform(&query(), false, 0).await, Next::Finish);
+        assert_eq!(desk.types(), [expected], "{step:?}");
+        assert_eq!(desk.events()[0].source, "/banks/cdb");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_log_did_not_take_is_asked_for_again() {
+    let desk = Desk::new(bank(BankStep::Booked)).await;
+    desk.log.crash();
+    assert!(
+        matches!(desk.perform(&query(), false, 0).await, Next::PutBack { due_at, .. } if due_at > desk.clock.now())
+    );
+    desk.log.resume();
+    assert_eq!(desk.perform(&query(), false, 1).await, Next::Finish);
+    assert_eq!((desk.types(), desk.books().repayments[&order()].queries), (vec!["repayment.confirmed".to_owned()], 2));
+}
+
+#[tokio::test]
+async fn a_refund_is_submitted_sent_and_completed() {
+    let desk = Desk::new(refunds([])).await;
+    assert_eq!(desk.perform(&refund(1), false, 0).await, Next::Finish);
+    let events = desk.events();
+    let [Data::RefundSubmitted(submitted), Data::RefundCompleted(completed)] = [&events[0].data, &events[1].data]
+    else {
+        panic!()
+    };
+    assert_eq!(submitted.refund_request_no, rules::refund::Refund::request_no(Uuid::from_u128(7)));
+    assert_eq!(
+        (completed.evidence, completed.business_date.to_string()),
+        (Evidence::SyncResponse, "2025-03-10".to_owned())
+    );
+    assert_eq!(events[1].source, "/channels/ums-pos");
+    assert_eq!(desk.refund_there(), (1, "800.00".to_owned()));
+}
+
+#[tokio::test]
+async fn a_refund_that_was_done_without_an_answer_is_found_and_not_sent_again() {
+    for step in
+        [RefundStep::SilentButDone, RefundStep::Http500ButDone, RefundStep::ResetButDone, RefundStep::Slow { ms: 5000 }]
+    {
+        let desk = Desk::new(refunds([step.clone()])).await;
+        assert_eq!(desk.work(&refund(1)).await, 2, "{step:?}");
+        assert_eq!(desk.types(), ["refund.submitted", "refund.completed"], "{step:?}");
+        let Data::RefundCompleted(completed) = &desk.events()[1].data else { panic!() };
+        assert_eq!(completed.evidence, Evidence::Query);
+        assert_eq!(desk.refund_there(), (1, "800.00".to_owned()), "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refund_that_never_arrived_is_sent_again_under_its_number() {
+    for step in [RefundStep::SilentNotDone, RefundStep::Http500NotDone, RefundStep::ResetNotDone] {
+        let desk = Desk::new(refunds([step.clone(), step.clone(), RefundStep::Success])).await;
+        assert_eq!(desk.work(&refund(1)).await, 3, "{step:?}");
+        let events = desk.events();
+        assert_eq!(desk.types(), ["refund.submitted", "refund.submitted", "refund.submitted", "refund.completed"]);
+        assert!(events[0].id == events[1].id && events[1].id == events[2].id);
+        assert_eq!(desk.refund_there(), (3, "800.00".to_owned()), "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_refund_is_asked_for_after_the_settling_time_and_then_less_often() {
+    let script = Script {
+        refund_queries: vec![Delivery::Never, Delivery::Http500, Delivery::Reset, Delivery::Prompt],
+        ..refunds([RefundStep::SilentButDone])
+    };
+    let desk = Desk::new(script).await;
+    for (tries, seconds) in [(0, 10), (1, 20), (2, 40), (3, 80)] {
+        let next = desk.perform(&refund(1), tries > 0, tries).await;
+        let Next::LeaveUnknown { due_at, .. } = next else { panic!("{next:?}") };
+        assert_eq!((due_at - desk.clock.now()).num_seconds(), seconds);
+    }
+    assert_eq!(desk.perform(&refund(1), true, 4).await, Next::Finish);
+    assert_eq!((desk.types().len(), desk.refund_there()), (2, (1, "800.00".to_owned())));
+}
+
+#[tokio::test]
+async fn a_refund_that_the_channel_has_taken_is_waited_for() {
+    let desk = Desk::new(refunds([RefundStep::Accepted { processing: 2 }])).await;
+    assert_eq!(desk.work(&refund(1)).await, 4);
+    assert_eq!((desk.types().len(), desk.refund_there()), (2, (1, "800.00".to_owned())));
+
+    let step = RefundStep::AcceptedThenRefused { processing: 1, code: "CARD_CLOSED".to_owned(), retryable: false };
+    let desk = Desk::new(refunds([step])).await;
+    assert_eq!(desk.work(&refund(1)).await, 3);
+    let Data::RefundFailed(failed) = &desk.events()[1].data else { panic!() };
+    assert_eq!((failed.code.as_str(), failed.retryable), ("CARD_CLOSED", false));
+    assert_eq!(desk.refund_there().1, "0.00");
+}
+
+#[tokio::test]
+async fn a_refusal_is_reported_with_its_try_and_the_next_try_has_the_same_number() {
+    let desk =
+        Desk::new(refunds([RefundStep::RefuseRetryable { code: "NO_FUNDS".to_owned() }, RefundStep::Success])).await;
+    assert_eq!(desk.work(&refund(1)).await, 1);
+    assert_eq!(desk.work(&refund(2)).await, 1);
+    assert_eq!(desk.types(), ["refund.submitted", "refund.failed", "refund.submitted", "refund.completed"]);
+    let Data::RefundFailed(failed) = &desk.events()[1].data else { panic!() };
+    assert_eq!((failed.tries, failed.retryable), (1, true));
+    assert_eq!(desk.refund_there(), (2, "800.00".to_owned()));
+
+    let desk = Desk::new(refunds([RefundStep::RefuseFinal { code: "TOO_OLD".to_owned() }])).await;
+    assert_eq!(desk.work(&refund(1)).await, 1);
+    let Data::RefundFailed(failed) = &desk.events()[1].data else { panic!() };
+    assert!(!failed.retryable);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_before_the_log_has_it_as_submitted() {
+    let desk = Desk::new(refunds([])).await;
+    desk.log.crash();
+    assert!(matches!(desk.perform(&refund(1), false, 0).await, Next::LeaveUnknown { .. }));
+    assert!(desk.books().refunds.is_empty());
+    desk.log.resume();
+    assert_eq!(desk.perform(&refund(1), true, 1).await, Next::Finish);
+    assert_eq!(desk.refund_there(), (1, "800.00".to_owned()));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_by_who_has_lost_the_task() {
+    let desk = Desk::new(refunds([])).await;
+    assert_eq!(desk.perform_if(&refund(1), false, 0, false).await, Next::Drop);
+    assert!(desk.books().refunds.is_empty());
+}
+
+#[tokio::test]
+async fn a_task_that_a_rebuild_made_is_asked_about_and_waits_before_it_is_sent() {
+    let desk = Desk::new(refunds([])).await;
+    assert!(matches!(desk.perform(&refund(1), true, 0).await, Next::LeaveUnknown { .. }));
+    assert!(desk.books().refunds.is_empty() && desk.events().is_empty());
+    assert_eq!(desk.perform(&refund(1), true, 1).await, Next::Finish);
+    assert_eq!(desk.refund_there(), (1, "800.00".to_owned()));
+
+    let desk = Desk::new(refunds([])).await;
+    assert_eq!(desk.perform(&refund(1), false, 0).await, Next::Finish);
+    assert_eq!(desk.perform(&refund(1), true, 0).await, Next::Finish);
+    assert_eq!((desk.types().len(), desk.refund_there()), (3, (1, "800.00".to_owned())));
+}
+
+#[tokio::test]
+async fn an_outcome_that_the_log_did_not_take_is_asked_for_again() {
+    let desk = Desk::new(refunds([RefundStep::Slow { ms: 300 }])).await;
+    let crash = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        desk.log.crash();
+    };
+    let call = refund(1);
+    let (next, ()) = tokio::join!(desk.perform(&call, false, 0), crash);
+    assert!(matches!(next, Next::LeaveUnknown { .. }), "{next:?}");
+    desk.log.resume();
+    assert_eq!(desk.perform(&refund(1), true, 1).await, Next::Finish);
+    assert_eq!(desk.types(), ["refund.submitted", "refund.completed"]);
+    assert_eq!(desk.refund_there(), (1, "800.00".to_owned()));
+}

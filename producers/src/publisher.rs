@@ -1,0 +1,74 @@
+//! Appending events. An answer that was lost is unknown, so the same event goes again with the same id until the log
+//! has acknowledged it; every fold ignores the duplicates that this may leave.
+
+use std::{sync::Arc, time::Duration};
+
+use engine::{
+    clock::Clock,
+    log::{AppendError, Log, NewRecord, Position},
+};
+use schemas::Event;
+
+/// The topic of facts.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    log: Arc<dyn Log>,
+    topic: String,
+    clock: Clock,
+}
+
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+impl Publisher {
+    pub fn new(log: Arc<dyn Log>, topic: impl Into<String>, clock: Clock) -> Self {
+        Self { log, topic: topic.into(), clock }
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// One try: where each event stands, or why that is not known.
+    pub async fn append(&self, events: &[Event]) -> Vec<Result<Position, AppendError>> {
+        let records = events.iter().map(|event| record(event, &self.clock)).collect();
+        self.log.append(&self.topic, records).await
+    }
+
+    /// Appends in order, and again from the first event that was not acknowledged, until the log has all of them.
+    /// Only a record that the log can never take, or `patience`, ends it earlier.
+    pub async fn append_all(&self, events: &[Event], patience: Duration) -> Result<Vec<Position>, AppendError> {
+        let until = tokio::time::Instant::now() + patience;
+        let mut positions = Vec::with_capacity(events.len());
+        loop {
+            let mut failed = None;
+            for result in self.append(&events[positions.len()..]).await {
+                match result {
+                    Ok(position) => positions.push(position),
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            match failed {
+                None => return Ok(positions),
+                Some(error @ AppendError::TooLarge { .. }) => return Err(error),
+                Some(error) if tokio::time::Instant::now() >= until => return Err(error),
+                Some(error) => {
+                    tracing::warn!(%error, "an append was not acknowledged; sending it again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// The record that an event becomes.
+pub fn record(event: &Event, clock: &Clock) -> NewRecord {
+    NewRecord {
+        key: event.stream.to_string(),
+        headers: event.headers().into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(),
+        value: event.value(),
+        timestamp: clock.stamp(),
+    }
+}

@@ -1,0 +1,197 @@
+//! The acquirer: takes payments and tells the door about them, and pays refunds, once per request number.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    response::Response,
+    routing::{get, post},
+};
+use chrono::{DateTime, FixedOffset, NaiveDate};
+use rules::business_day::{business_day, shanghai};
+use schemas::{
+    Amount, Name, OrderId,
+    events::{Method, Terminal},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    Outside,
+    books::Capture,
+    delivery::deliver,
+    script::{Delivery, NoticeStep},
+};
+use crate::calls::RefundOrder;
+
+/// A notice that the door does not acknowledge is sent again, after pauses that double, so many times in all.
+const NOTICE_TRIES: u32 = 15;
+const NOTICE_PAUSE_MIN: Duration = Duration::from_millis(200);
+const NOTICE_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// `POST /acquirer/payments`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentRequest {
+    pub order_no: OrderId,
+    pub channel: Name,
+    pub method: Method,
+    pub amount: Amount,
+    /// A new one if left out.
+    #[serde(default)]
+    pub channel_txn_no: Option<String>,
+    /// The day of `captured_at` if left out.
+    #[serde(default)]
+    pub business_date: Option<NaiveDate>,
+    /// Now if left out.
+    #[serde(default)]
+    pub captured_at: Option<DateTime<FixedOffset>>,
+    #[serde(default)]
+    pub instrument_masked: Option<String>,
+    #[serde(default)]
+    pub terminal: Option<Terminal>,
+}
+
+/// `GET /acquirer/payments/{order_no}`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PaymentReply {
+    pub result: PaymentResult,
+    pub captures: Vec<Capture>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentResult {
+    Captured,
+    NotFound,
+}
+
+pub(super) fn routes() -> Router<Arc<Outside>> {
+    Router::new()
+        .route("/acquirer/payments", post(pay))
+        .route("/acquirer/payments/{order_no}", get(payment))
+        .route("/acquirer/refunds", post(refund))
+        .route("/acquirer/refunds/{request_no}", get(refund_result))
+}
+
+async fn pay(State(outside): State<Arc<Outside>>, Json(request): Json<PaymentRequest>) -> Json<Capture> {
+    Json(outside.pay(request))
+}
+
+async fn payment(State(outside): State<Arc<Outside>>, Path(order_no): Path<OrderId>) -> Json<PaymentReply> {
+    let captures = outside.change(|world| world.books.captures.get(&order_no).cloned().unwrap_or_default());
+    let result = if captures.is_empty() { PaymentResult::NotFound } else { PaymentResult::Captured };
+    Json(PaymentReply { result, captures })
+}
+
+async fn refund(State(outside): State<Arc<Outside>>, Json(order): Json<RefundOrder>) -> Response {
+    let today = outside.today();
+    let (reply, delivery) = outside.change(|world| {
+        if let Some(reply) = world.books.repeated(&order) {
+            return (reply, Delivery::Prompt);
+        }
+        let (deed, delivery) = world.scripts.refund(order.order_no.as_str()).parts();
+        (world.books.refund(&order, deed, today), delivery)
+    });
+    deliver(delivery, reply).await
+}
+
+async fn refund_result(State(outside): State<Arc<Outside>>, Path(request_no): Path<String>) -> Response {
+    let today = outside.today();
+    let (reply, delivery) = outside.change(|world| {
+        let order_no = world.books.refunds.get(&request_no).map(|refund| refund.order_no.clone());
+        let delivery = order_no.map_or(Delivery::Prompt, |order_no| world.scripts.refund_query(order_no.as_str()));
+        (world.books.refund_result(&request_no, today), delivery)
+    });
+    deliver(delivery, reply).await
+}
+
+impl Outside {
+    /// Takes a payment, and tells the door as the script says.
+    pub(super) fn pay(self: &Arc<Self>, request: PaymentRequest) -> Capture {
+        let captured_at = request.captured_at.unwrap_or_else(|| shanghai(&self.clock.now()));
+        let capture = Capture {
+            fee: rules::fee::fee(request.amount, self.fee_rate()),
+            business_date: request.business_date.unwrap_or_else(|| business_day(&captured_at)),
+            channel_txn_no: request.channel_txn_no.unwrap_or_else(|| format!("T{}", Uuid::new_v4().simple())),
+            order_no: request.order_no,
+            channel: request.channel,
+            method: request.method,
+            amount: request.amount,
+            captured_at,
+            instrument_masked: request.instrument_masked,
+            terminal: request.terminal,
+            refunded: Amount::ZERO,
+            notices_sent: 0,
+            notices_acknowledged: 0,
+        };
+        let (capture, new, step) = self.change(|world| {
+            let step = world.scripts.notice(capture.order_no.as_str());
+            let (capture, new) = world.books.capture(capture);
+            (capture, new, step)
+        });
+        if new {
+            self.runtime.spawn(Arc::clone(self).notify(capture.clone(), step));
+        }
+        capture
+    }
+
+    async fn notify(self: Arc<Self>, capture: Capture, step: NoticeStep) {
+        let times = match step {
+            NoticeStep::Once => 1,
+            NoticeStep::Twice => 2,
+            NoticeStep::Late { ms } => {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                1
+            }
+            NoticeStep::Never => 0,
+        };
+        for _ in 0..times {
+            self.send_until_acknowledged(&capture).await;
+        }
+    }
+
+    async fn send_until_acknowledged(&self, capture: &Capture) {
+        let mut pause = NOTICE_PAUSE_MIN;
+        for _ in 0..NOTICE_TRIES {
+            let Some(acknowledged) = self.send_notice(capture).await else { return };
+            self.change(|world| {
+                if let Some(capture) = world.books.capture_mut(&capture.order_no, &capture.channel_txn_no) {
+                    capture.notices_sent += 1;
+                    capture.notices_acknowledged += u32::from(acknowledged);
+                }
+            });
+            if acknowledged {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(NOTICE_PAUSE_MAX);
+        }
+        tracing::warn!(order = %capture.order_no, "the door never acknowledged a capture");
+    }
+
+    /// Whether the door acknowledged the notice; nothing if there is no door.
+    async fn send_notice(&self, capture: &Capture) -> Option<bool> {
+        let door = self.change(|world| world.door.clone())?;
+        let mut request = self
+            .http
+            .post(format!("{}/v1/events", door.url))
+            .header("content-type", "application/cloudevents+json")
+            .body(capture.notice().to_structured().to_string());
+        if let Some(token) = door.tokens.get(&capture.channel) {
+            request = request.bearer_auth(token);
+        }
+        match request.send().await {
+            Ok(answer) if answer.status().is_success() => Some(true),
+            Ok(answer) => {
+                tracing::warn!(order = %capture.order_no, status = %answer.status(), "the door did not take a notice");
+                Some(false)
+            }
+            Err(error) => {
+                tracing::warn!(order = %capture.order_no, %error, "the door did not answer a notice");
+                Some(false)
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The outside, played: an acquirer and a bank behind real HTTP, for demos and tests. What they do with an order is
+//! scripted; what they did stands in their own books.
+//!
+//! | request | what it is |
+//! |---|---|
+//! | `POST /bank/repayment-results` | the bank's result query |
+//! | `POST /acquirer/refunds`, `GET /acquirer/refunds/{request_no}` | a refund, and what became of it |
+//! | `POST /acquirer/payments`, `GET /acquirer/payments/{order_no}` | a payer pays; what was paid |
+//! | `PUT /sandbox/scripts/{order_no}` | a [`Script`] for an order |
+//! | `GET /sandbox/books` | the [`Books`] |
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::{get, put},
+};
+use chrono::NaiveDate;
+use engine::clock::Clock;
+use rules::business_day::business_day;
+use rust_decimal::Decimal;
+use schemas::{Name, OrderId};
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
+
+mod acquirer;
+mod bank;
+mod books;
+mod delivery;
+mod script;
+
+pub use acquirer::{PaymentReply, PaymentRequest, PaymentResult};
+pub use books::{Books, Capture, Refund, RefundState, Repayment};
+pub use script::{BankStep, Delivery, NoticeStep, RefundStep, Refusal, Script, Share};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SandboxConfig {
+    /// How orders go that have no script and no lot of their own.
+    pub default: Script,
+    /// Draws the orders of the shares.
+    pub seed: u64,
+    pub shares: Vec<Share>,
+    /// The channel's fee in millionths of the amount: 2000 is 0.20 %.
+    pub fee_ppm: u32,
+    /// Where captures are told.
+    pub door: Option<Door>,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self { default: Script::default(), seed: 0, shares: Vec::new(), fee_ppm: 2000, door: None }
+    }
+}
+
+/// Where captures are told, and the bearer token of each channel.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Door {
+    pub url: String,
+    #[serde(default)]
+    pub tokens: BTreeMap<Name, String>,
+}
+
+/// Tokens are secret.
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    #[error("the sandbox cannot listen on {addr}: {source}")]
+    Listen { addr: SocketAddr, source: io::Error },
+    #[error("the HTTP client cannot be built: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// A running sandbox; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Sandbox {
+    pub url: String,
+    pub bank_url: String,
+    pub acquirer_url: String,
+    pub handle: JoinHandle<io::Result<()>>,
+    outside: Arc<Outside>,
+}
+
+impl Sandbox {
+    /// Listens on `addr` (port 0 for any free one) and answers from then on.
+    pub async fn start(addr: SocketAddr, config: SandboxConfig, clock: Clock) -> Result<Self, SandboxError> {
+        let listen = |source| SandboxError::Listen { addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(listen)?;
+        let url = format!("http://{}", listener.local_addr().map_err(listen)?);
+        let outside = Arc::new(Outside::new(config, clock, Handle::current())?);
+        let handle = tokio::spawn(axum::serve(listener, router(Arc::clone(&outside))).into_future());
+        Ok(Self { bank_url: format!("{url}/bank"), acquirer_url: format!("{url}/acquirer"), url, handle, outside })
+    }
+
+    /// Captures are told to this door from now on.
+    pub fn set_door(&self, door: Door) {
+        self.outside.change(|world| world.door = Some(door));
+    }
+
+    /// The order goes by this script from now on.
+    pub fn set_script(&self, order_no: &OrderId, script: Script) {
+        self.outside.change(|world| world.scripts.set(order_no.to_string(), script));
+    }
+
+    /// A payer pays.
+    pub fn pay(&self, request: PaymentRequest) -> Capture {
+        self.outside.pay(request)
+    }
+
+    pub fn books(&self) -> Books {
+        self.outside.change(|world| world.books.clone())
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+fn router(outside: Arc<Outside>) -> Router {
+    Router::new()
+        .merge(bank::routes())
+        .merge(acquirer::routes())
+        .route("/sandbox/scripts/{order_no}", put(set_script))
+        .route("/sandbox/books", get(books))
+        .with_state(outside)
+}
+
+async fn set_script(
+    State(outside): State<Arc<Outside>>,
+    Path(order_no): Path<String>,
+    Json(script): Json<Script>,
+) -> StatusCode {
+    outside.change(|world| world.scripts.set(order_no, script));
+    StatusCode::NO_CONTENT
+}
+
+async fn books(State(outside): State<Arc<Outside>>) -> Json<Books> {
+    Json(outside.change(|world| world.books.clone()))
+}
+
+/// What all requests share.
+#[derive(Debug)]
+struct Outside {
+    clock: Clock,
+    fee_ppm: u32,
+    http: reqwest::Client,
+    runtime: Handle,
+    world: Mutex<World>,
+}
+
+#[derive(Debug)]
+struct World {
+    books: Books,
+    scripts: script::Scripts,
+    door: Option<Door>,
+}
+
+impl Outside {
+    fn new(config: SandboxConfig, clock: Clock, runtime: Handle) -> Result<Self, reqwest::Error> {
+        let scripts = script::Scripts::new(config.default, config.seed, config.shares);
+        Ok(Self {
+            clock,
+            fee_ppm: config.fee_ppm,
+            http: reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?,
+            runtime,
+            world: Mutex::new(World { books: Books::default(), scripts, door: config.door }),
+        })
+    }
+
+    /// One look or change at a time; never held while anything waits.
+    fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        change(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn today(&self) -> NaiveDate {
+        business_day(&self.clock.now())
+    }
+
+    fn fee_rate(&self) -> Decimal {
+        Decimal::new(self.fee_ppm.into(), 6)
+    }
+}
+
+#[cfg(test)]
+mod tests;

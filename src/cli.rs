@@ -1,0 +1,135 @@
+//! What people type. Data goes to stdout, everything else to stderr.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use chrono::{DateTime, FixedOffset};
+use clap::{Parser, Subcommand};
+use producers::door::Source;
+use schemas::{OrderId, Position};
+
+use crate::{
+    commands,
+    config::{Config, Flags},
+    output::Output,
+    roles::Role,
+    telemetry,
+};
+
+/// An event-sourced ledger for education payments: every request, capture, confirmation and refund is an immutable
+/// event in the log; the books and reports are built from it.
+#[derive(Debug, Parser)]
+#[command(name = "ledger", version)]
+pub struct Cli {
+    /// TOML file; `ledger.toml` in this folder if there is one
+    #[arg(long, global = true, env = "LEDGER_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+    /// How data is printed
+    #[arg(long, global = true, value_enum, default_value_t)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every role in one process
+    Up {
+        /// Also play the acquirer and the bank
+        #[arg(long)]
+        sandbox: bool,
+    },
+    /// Run single roles, as in production
+    Run {
+        #[arg(required = true, value_enum)]
+        roles: Vec<Role>,
+    },
+    /// Play a day of student-loan repayments and check every figure
+    Demo {
+        /// End when the day is over, with status 0 only if every figure agrees
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Make the topics as declared, or show how they differ
+    Topics {
+        #[command(subcommand)]
+        action: TopicsAction,
+    },
+    /// Append CloudEvents, one JSON object a line, from a file or from `-`
+    Publish { file: PathBuf },
+    /// Show an order, event by event, with positions and postings
+    Order { order_id: OrderId },
+    /// Show the trial balance, now or as it was
+    Balances {
+        /// A time (RFC 3339), or positions as `0:12,3:7`: up to and including these, and nothing of other partitions
+        #[arg(long)]
+        as_of: Option<String>,
+    },
+    /// Print events of the log as CloudEvents, one JSON object a line
+    Replay {
+        /// From this time on
+        #[arg(long)]
+        from: Option<DateTime<FixedOffset>>,
+        /// Up to this time
+        #[arg(long)]
+        to: Option<DateTime<FixedOffset>>,
+        /// Only events that post to this account, such as 2110
+        #[arg(long)]
+        account: Option<u16>,
+        /// Only the event at this position, such as 3:1204
+        #[arg(long, conflicts_with_all = ["from", "to", "account"])]
+        at: Option<Position>,
+    },
+    /// Build every view anew from offset 0, compare, and show the new ones
+    Rebuild {
+        /// Show the new views even where they differ from the old ones
+        #[arg(long)]
+        accept_differences: bool,
+    },
+    /// Print the configuration in force, secrets masked
+    Config,
+    /// Print the bearer token of a client of the door, such as /channels/ums-pos
+    Token { source: Source },
+    /// Ask a door whether it is ready; for health checks
+    Health {
+        #[arg(long, default_value = "http://127.0.0.1:8080/readyz")]
+        url: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum TopicsAction {
+    /// Create what is missing and bring settings to what is declared
+    Apply,
+    /// Show drift; status 1 if there is any
+    Check,
+}
+
+impl Cli {
+    pub async fn run(self) -> Result<ExitCode> {
+        let config = Config::load(self.config.as_deref(), &self.flags)?;
+        let quiet = !matches!(self.command, Command::Up { .. } | Command::Run { .. });
+        telemetry::start(quiet);
+        let agrees = match self.command {
+            Command::Up { sandbox } => commands::up::run(config, Role::ALL, sandbox).await.map(|()| true),
+            Command::Run { roles } => commands::up::run_roles(config, &roles).await.map(|()| true),
+            Command::Demo { exit } => commands::demo::run(config, exit).await,
+            Command::Topics { action: TopicsAction::Apply } => commands::topics::apply(config).await.map(|()| true),
+            Command::Topics { action: TopicsAction::Check } => commands::topics::check(config, self.output).await,
+            Command::Publish { file } => commands::publish::run(config, &file).await,
+            Command::Order { order_id } => commands::order::run(config, &order_id, self.output).await,
+            Command::Balances { as_of } => commands::balances::run(config, as_of.as_deref(), self.output).await.map(|()| true),
+            Command::Replay { from, to, account, at } => {
+                let wanted = commands::replay::Wanted { from, to, account, at };
+                commands::replay::run(config, wanted).await.map(|()| true)
+            }
+            Command::Rebuild { accept_differences } => commands::rebuild::run(config, accept_differences, self.output).await,
+            Command::Config => commands::config::run(&config).map(|()| true),
+            Command::Token { source } => commands::config::token(config, &source).map(|()| true),
+            Command::Health { url } => commands::health::run(&url).await,
+        };
+        Ok(if agrees? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

@@ -1,0 +1,52 @@
+//! `ledger balances`: the trial balance, now or as it was.
+
+use anyhow::{Context, Result};
+use chrono::DateTime;
+use engine::clock::Clock;
+use projections::report::{self, AsOf};
+use schemas::{Balance, Position};
+use serde_json::json;
+
+use crate::{
+    config::Config,
+    house::House,
+    output::{Output, Rows, print},
+};
+
+pub async fn run(config: Config, as_of: Option<&str>, output: Output) -> Result<()> {
+    let house = House::open(config, Clock::System).await?;
+    let balances = match as_of {
+        None => report::balances(&house.pool).await?,
+        Some(as_of) => {
+            let partitions = usize::try_from(house.topics.events().partitions).unwrap_or(0);
+            report::balances_as_of(&house.pool, &parse(as_of, partitions)?).await?
+        }
+    };
+    let mut rows = Rows::new(&["account", "name", "科目", "owner", "balance"], &[4]);
+    let mut total = Balance::ZERO;
+    for row in &balances {
+        total += row.balance.parse::<Balance>()?;
+        rows.push([row.account.to_string(), row.name.clone(), row.name_zh.clone(), row.owner.clone(), row.balance.clone()]);
+    }
+    if output == Output::Table {
+        rows.push([String::new(), "total".to_owned(), "合计".to_owned(), String::new(), total.to_string()]);
+    }
+    print(output, &rows, &json!({ "balances": balances, "total": total }))
+}
+
+fn parse(text: &str, partitions: usize) -> Result<AsOf> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(AsOf::Time(time.to_utc()));
+    }
+    let mut offsets = vec![0; partitions];
+    for position in text.split(',') {
+        let position: Position = position
+            .trim()
+            .parse()
+            .map_err(anyhow::Error::msg)
+            .context("--as-of takes a time such as 2025-03-10T23:59:59+08:00, or positions such as 0:12,3:7")?;
+        let place = usize::try_from(position.partition).ok().and_then(|index| offsets.get_mut(index));
+        *place.with_context(|| format!("there is no partition {}", position.partition))? = position.offset + 1;
+    }
+    Ok(AsOf::Offsets(offsets))
+}

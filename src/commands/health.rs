@@ -1,0 +1,12 @@
+//! `ledger health`: asks a door whether it is ready.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+pub async fn run(url: &str) -> Result<bool> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let response = client.get(url).send().await?;
+    eprintln!("{url}: {}", response.status());
+    Ok(response.status().is_success())
+}

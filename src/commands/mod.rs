@@ -1,0 +1,12 @@
+//! One file per command. A command answers false when it worked, but what it looked at is not as it should be.
+
+pub mod balances;
+pub mod config;
+pub mod demo;
+pub mod health;
+pub mod order;
+pub mod publish;
+pub mod rebuild;
+pub mod replay;
+pub mod topics;
+pub mod up;

@@ -1,0 +1,95 @@
+//! `ledger replay`: events of the log as CloudEvents, one JSON object a line. It reads and calls nobody.
+
+use std::{
+    io::{BufWriter, Write, stdout},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, FixedOffset};
+use engine::{
+    clock::Clock,
+    log::{Log, Position, Record},
+};
+use indicatif::ProgressBar;
+use rules::postings::postings;
+use schemas::{Event, Recorded};
+
+use crate::{config::Config, house::House};
+
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub from: Option<DateTime<FixedOffset>>,
+    pub to: Option<DateTime<FixedOffset>>,
+    pub account: Option<u16>,
+    pub at: Option<Position>,
+}
+
+impl Wanted {
+    fn includes(&self, read: &Recorded) -> bool {
+        let posts = |account: u16| postings(&read.event).iter().any(|leg| leg.account.code.number() == account);
+        self.to.is_none_or(|to| read.recorded_at <= to.to_utc()) && self.account.is_none_or(posts)
+    }
+}
+
+pub async fn run(config: Config, wanted: Wanted) -> Result<()> {
+    let house = House::open(config, Clock::System).await?;
+    let (log, topic) = (house.log.clone(), house.events_topic().to_owned());
+    tokio::task::spawn_blocking(move || replay(&*log, &topic, &wanted)).await?
+}
+
+fn replay(log: &dyn Log, topic: &str, wanted: &Wanted) -> Result<()> {
+    let (starts, ends) = bounds(log, topic, wanted)?;
+    let span = |(start, end): (&i64, &i64)| u64::try_from(end - start).unwrap_or(0);
+    let progress = ProgressBar::new(starts.iter().zip(&ends).map(span).sum());
+    let mut left: Vec<Position> = (0..)
+        .zip(starts.iter().zip(&ends))
+        .filter(|(_, (start, end))| start < end)
+        .map(|(partition, (start, _))| Position { partition, offset: *start })
+        .collect();
+    let mut reader = log.reader(topic)?;
+    let mut out = BufWriter::new(stdout().lock());
+    reader.assign(&left)?;
+    while !left.is_empty() {
+        let records = reader.poll(1000, Duration::from_millis(500))?;
+        for record in records {
+            progress.inc(1);
+            let index = usize::try_from(record.position.partition)?;
+            if record.position.offset < ends[index] {
+                write(&mut out, &record, wanted)?;
+            }
+            let done = record.position.offset + 1 >= ends[index];
+            left.retain(|position| !(done && position.partition == record.position.partition));
+        }
+    }
+    progress.finish_and_clear();
+    Ok(out.flush()?)
+}
+
+fn bounds(log: &dyn Log, topic: &str, wanted: &Wanted) -> Result<(Vec<i64>, Vec<i64>)> {
+    let ends = log.ends(topic)?;
+    if let Some(at) = wanted.at {
+        let only = |value: i64| (0..).zip(&ends).map(|(p, _): (i32, _)| if p == at.partition { value } else { 0 }).collect();
+        return Ok((only(at.offset), only(at.offset + 1)));
+    }
+    let starts = match wanted.from {
+        Some(from) => log.offsets_at(topic, from.to_utc())?,
+        None => vec![0; ends.len()],
+    };
+    Ok((starts, ends))
+}
+
+/// A record that cannot be read is told on stderr and left out.
+fn write(out: &mut impl Write, record: &Record, wanted: &Wanted) -> Result<()> {
+    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+    match Event::from_record(&record.key, headers, &record.value) {
+        Ok(event) => {
+            let read = Recorded { position: record.position, recorded_at: record.timestamp, event };
+            if wanted.includes(&read) {
+                writeln!(out, "{}", read.to_structured()).context("stdout is closed")?;
+            }
+        }
+        Err(refusal) => eprintln!("{}: {refusal}", record.position),
+    }
+    Ok(())
+}

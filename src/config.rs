@@ -1,0 +1,154 @@
+//! What is in force: defaults, then a TOML file, then the environment, then flags.
+
+use std::{net::SocketAddr, path::{Path, PathBuf}};
+
+use anyhow::{Context, Result};
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use producers::{calls::CallsConfig, door::DoorConfig, executor::ExecutorConfig, sandbox::SandboxConfig};
+use rules::policy::Policy;
+use schemas::Name;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `postgres`, or `kafka://host:9092[,host2:9092]`.
+    pub log: String,
+    /// Topics are named `<prefix>.events` and `<prefix>.in.<channel>`.
+    pub topic_prefix: String,
+    /// Copies of each record in Kafka.
+    pub replication: i32,
+    /// Where Postgres is; when empty, the ledger finds, starts and looks after one of its own in `data_dir`.
+    pub postgres_url: String,
+    pub data_dir: PathBuf,
+    /// The key of tokens and of clients' passwords; when empty, one is made and kept in `data_dir`.
+    pub secret: String,
+    /// Lanes of the projector and of the coordinator in one process.
+    pub lanes: usize,
+    /// Channels that write an inbox topic of their own.
+    pub inbox_channels: Vec<Name>,
+    /// Where the door listens.
+    pub listen: SocketAddr,
+    /// Where the sandbox listens.
+    pub sandbox_listen: SocketAddr,
+    pub door: DoorConfig,
+    pub calls: CallsConfig,
+    pub executor: ExecutorConfig,
+    pub sandbox: SandboxConfig,
+    pub policy: Policy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            log: "postgres".to_owned(),
+            topic_prefix: "ledger".to_owned(),
+            replication: 3,
+            postgres_url: String::new(),
+            data_dir: default_data_dir(),
+            secret: String::new(),
+            lanes: 1,
+            inbox_channels: Vec::new(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            sandbox_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            door: DoorConfig::default(),
+            calls: CallsConfig::default(),
+            executor: ExecutorConfig::default(),
+            sandbox: SandboxConfig::default(),
+            policy: Policy::default(),
+        }
+    }
+}
+
+/// Postgres will not run as root, and its own user cannot reach into root's home.
+fn default_data_dir() -> PathBuf {
+    let home = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))
+        .filter(|home| !home.starts_with("/root"));
+    home.map_or_else(|| PathBuf::from("/var/lib/ledger"), |home| home.join("ledger"))
+}
+
+impl Config {
+    /// Reads `file` (or `ledger.toml` here, if there is one), the environment (`LEDGER_LOG`, `LEDGER_LISTEN`, …)
+    /// and the flags.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        match file {
+            Some(file) => {
+                anyhow::ensure!(file.exists(), "there is no configuration file {}", file.display());
+                figment = figment.merge(Toml::file(file));
+            }
+            None => figment = figment.merge(Toml::file("ledger.toml")),
+        }
+        // Names of the environment that are not the configuration's.
+        let env = Env::prefixed("LEDGER_").ignore(&["postgres_bin", "config", "test_kafka", "output"]).split("__");
+        figment.merge(env).merge(Serialized::defaults(flags)).extract().context("the configuration cannot be read")
+    }
+
+    /// As TOML, with everything secret masked.
+    pub fn masked(&self) -> Result<String> {
+        let mut shown = self.clone();
+        for secret in std::iter::once(&mut shown.secret).chain(shown.door.clients.iter_mut().map(|client| &mut client.token)) {
+            if !secret.is_empty() {
+                "***".clone_into(secret);
+            }
+        }
+        shown.postgres_url = mask_password(&shown.postgres_url);
+        shown.log = shown.log.split_once('?').map_or(shown.log.clone(), |(brokers, _)| format!("{brokers}?***"));
+        toml::to_string_pretty(&shown).context("the configuration cannot be shown")
+    }
+}
+
+/// `postgres://user:secret@host` as `postgres://user:***@host`.
+pub fn mask_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return if url.contains("password") { "***".to_owned() } else { url.to_owned() };
+    };
+    match rest.rsplit_once('@') {
+        Some((user, host)) => format!("{scheme}://{}@{host}", user.split_once(':').map_or(user.to_owned(), |(user, _)| format!("{user}:***"))),
+        None => url.to_owned(),
+    }
+}
+
+/// Settings that have a flag of their own.
+#[derive(Clone, Debug, Default, Serialize, clap::Args)]
+pub struct Flags {
+    /// The log: `postgres` or `kafka://host:9092`
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// Postgres by URL, instead of one that the ledger looks after
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postgres_url: Option<String>,
+    /// Where the ledger keeps what is its own
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// Copies of each record in Kafka
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication: Option<i32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let config = Config {
+            secret: "s3cret".into(),
+            postgres_url: "postgres://ledger:pa55@db/ledger".into(),
+            log: "kafka://b:9092?sasl.password=pa55".into(),
+            ..Config::default()
+        };
+        let shown = config.masked().unwrap();
+        assert!(!shown.contains("s3cret") && !shown.contains("pa55"), "{shown}");
+        assert!(shown.contains("postgres://ledger:***@db/ledger"));
+    }
+}

@@ -1,0 +1,197 @@
+//! The house: one log, one Postgres, and what every role needs from them.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use data_encoding::HEXLOWER;
+use deadpool_postgres::Pool;
+use engine::{
+    clock::Clock,
+    log::{Log, TopicSpec},
+    postgres::server::Server,
+};
+use producers::{
+    door::{Client, Source},
+    publisher::Publisher,
+    token::Tokens,
+};
+use schemas::topics::{Topic, Topics};
+
+use crate::config::Config;
+
+const POOL_SIZE: usize = 16;
+
+const DEFAULT_CLIENTS: [&str; 4] = ["/channels/ums-pos", "/channels/unionpay-cqp", "/banks/cdb", "/operators/finance"];
+
+pub struct House {
+    pub config: Config,
+    pub clock: Clock,
+    pub log: Arc<dyn Log>,
+    pub pool: Pool,
+    pub postgres_url: String,
+    pub topics: Topics,
+    pub tokens: Tokens,
+    /// Kept alive for as long as the house stands, when Postgres is ours to look after.
+    _server: Option<Server>,
+}
+
+impl House {
+    /// Opens the log and Postgres, and brings the tables up to date.
+    pub async fn open(config: Config, clock: Clock) -> Result<Self> {
+        tokio::task::spawn_blocking(move || Self::open_blocking(config, clock)).await?
+    }
+
+    fn open_blocking(mut config: Config, clock: Clock) -> Result<Self> {
+        let server = match config.postgres_url.as_str() {
+            "" => Some(Server::start(&config.data_dir.join("postgres")).context("Postgres cannot be started")?),
+            _ => None,
+        };
+        let postgres_url = server.as_ref().map_or(config.postgres_url.clone(), Server::url);
+        migrate(&postgres_url)?;
+        if config.secret.is_empty() {
+            config.secret = kept_secret(&config.data_dir)?;
+        }
+        let mut topics = Topics::declared(&config.topic_prefix)?.with_replication(config.replication);
+        if matches!(clock, Clock::Simulated(_)) {
+            topics = topics.with_producers_time();
+        }
+        Ok(Self {
+            log: engine::log::open(&config.log, &postgres_url).context("the log cannot be opened")?,
+            pool: engine::postgres::pool(&postgres_url, "ledger", POOL_SIZE)?,
+            tokens: Tokens::new(&config.secret),
+            config,
+            clock,
+            postgres_url,
+            topics,
+            _server: server,
+        })
+    }
+
+    /// The URL of Postgres without its password.
+    pub fn postgres_url_masked(&self) -> String {
+        crate::config::mask_password(&self.postgres_url)
+    }
+
+    pub fn events_topic(&self) -> &str {
+        &self.topics.events().name
+    }
+
+    /// The bearer token of a client that the configuration does not list: derived from the secret, so that it needs
+    /// no place of its own.
+    pub fn client_token(&self, source: &Source) -> String {
+        let configured = self.config.door.clients.iter().find(|client| client.sources.contains(source));
+        configured.map_or_else(|| self.tokens.client(&source.to_string()), |client| client.token.clone())
+    }
+
+    /// Those whom the configuration lists; else one client for each channel, the bank and finance.
+    pub fn clients(&self) -> Result<Vec<Client>> {
+        if !self.config.door.clients.is_empty() {
+            return Ok(self.config.door.clients.clone());
+        }
+        let client = |text: &&str| {
+            let source: Source = text.parse()?;
+            Ok(Client { name: (*text).to_owned(), token: self.client_token(&source), sources: vec![source] })
+        };
+        DEFAULT_CLIENTS.iter().map(client).collect()
+    }
+
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(self.log.clone(), self.events_topic(), self.clock.clone())
+    }
+
+    /// Every topic as it should be.
+    pub fn topic_specs(&self) -> Vec<TopicSpec> {
+        let spec = |topic: Topic| TopicSpec {
+            name: topic.name,
+            partitions: topic.partitions,
+            replication: topic.replication,
+            settings: topic.settings,
+        };
+        let inboxes = self.config.inbox_channels.iter().map(|channel| self.topics.inbox(channel));
+        std::iter::once(self.topics.events().clone()).chain(inboxes).map(spec).collect()
+    }
+
+    /// Makes the topics; done by `up` and the demo, and by hand in production.
+    pub async fn apply_topics(&self) -> Result<()> {
+        let (log, specs) = (self.log.clone(), self.topic_specs());
+        tokio::task::spawn_blocking(move || specs.iter().try_for_each(|spec| log.apply(spec))).await??;
+        Ok(())
+    }
+
+    /// A connection of one's own, with its work on a thread of its own.
+    pub async fn with_client<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&mut postgres::Client) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let url = self.postgres_url.clone();
+        tokio::task::spawn_blocking(move || work(&mut engine::postgres::connect(&url, name)?)).await?
+    }
+
+    /// The offset after the last record of every partition.
+    pub async fn ends(&self) -> Result<Vec<i64>> {
+        let (log, topic) = (self.log.clone(), self.events_topic().to_owned());
+        Ok(tokio::task::spawn_blocking(move || log.ends(&topic)).await??)
+    }
+
+    /// Waits until everything that is in the log has been decided on, carried out and projected, and nothing more is
+    /// due at the clock's time. Demos and tests let time pass only then.
+    pub async fn come_to_rest(&self, patience: Duration) -> Result<()> {
+        let until = tokio::time::Instant::now() + patience;
+        let mut quiet = 0;
+        // Twice in a row, because work can pass from one role to another between two looks.
+        while quiet < 2 {
+            quiet = if self.is_at_rest().await? { quiet + 1 } else { 0 };
+            anyhow::ensure!(tokio::time::Instant::now() < until, "the ledger did not come to rest in {patience:?}");
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        Ok(())
+    }
+
+    async fn is_at_rest(&self) -> Result<bool> {
+        let (_, tasks_due) = engine::task::open_tasks(&self.pool, self.clock.now()).await?;
+        if tasks_due > 0 || producers::coordinator::is_busy(&self.pool, self.clock.now()).await? {
+            return Ok(false);
+        }
+        let ends = self.ends().await?;
+        let client = self.pool.get().await?;
+        let views = projections::report::active_schema(&client).await?;
+        drop(client);
+        for projection in [producers::coordinator::PROJECTION, &views] {
+            if !engine::stream::progress(&self.pool, projection).await?.has_reached(&ends) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Brings every table up to date; several processes may do so at once.
+fn migrate(postgres_url: &str) -> Result<()> {
+    let mut client = engine::postgres::connect(postgres_url, "ledger migrations").context("Postgres cannot be reached")?;
+    for (set, migrations) in [
+        ("engine", engine::MIGRATIONS),
+        ("producers", producers::MIGRATIONS),
+        ("projections", projections::MIGRATIONS),
+    ] {
+        engine::postgres::migrate(&mut client, set, migrations)?;
+    }
+    projections::generation::Generation::active(&mut client)?;
+    Ok(())
+}
+
+/// The secret of this data folder, made on first use and readable by its owner alone.
+pub fn kept_secret(data_dir: &Path) -> Result<String> {
+    use std::{fs, io::Write, os::unix::fs::OpenOptionsExt};
+    let path = data_dir.join("secret");
+    fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be made", data_dir.display()))?;
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut file) => {
+            let random: Vec<u8> = (0..2).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
+            file.write_all(HEXLOWER.encode(&random).as_bytes())?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be made", path.display())),
+    }
+    fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
+}

@@ -1,0 +1,228 @@
+//! A small world to play days in: a house with every role and a sandbox around it, and a client that speaks to the
+//! door as channels, the bank and operators do. The demo and the end-to-end tests play on the same stage.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, FixedOffset, TimeDelta};
+use engine::clock::Clock;
+use producers::{
+    door::Source,
+    sandbox::{Capture, Door, PaymentRequest, Sandbox, SandboxConfig, Script},
+};
+use reqwest::StatusCode;
+use rules::business_day::shanghai;
+use schemas::{
+    Amount, Data, Event, Name, OrderId,
+    events::{Evidence, Method, PaymentCaptured},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    config::Config,
+    house::House,
+    roles::{Role, Running},
+};
+
+/// How long the ledger may take to come to rest between two steps of a day.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Stage {
+    pub house: House,
+    pub running: Running,
+    pub sandbox: Sandbox,
+    pub http: reqwest::Client,
+    pub door_url: String,
+}
+
+/// What the door answers to a repayment request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub order_id: OrderId,
+    /// `accepted`, or the code of the refusal.
+    pub verdict: String,
+}
+
+/// Who repays what, as a channel tells it.
+#[derive(Clone, Debug)]
+pub struct Ask<'a> {
+    pub channel: &'a str,
+    pub student: &'a str,
+    pub contract: &'a str,
+    pub amount: &'a str,
+    /// Tells requests apart; the same key is the same request.
+    pub key: &'a str,
+    pub enrolled: bool,
+    pub found: bool,
+}
+
+impl<'a> Ask<'a> {
+    pub fn new(channel: &'a str, contract: &'a str, amount: &'a str, key: &'a str) -> Self {
+        Self { channel, student: "11010519491231002X", contract, amount, key, enrolled: true, found: true }
+    }
+}
+
+pub const CHANNELS: [&str; 2] = ["ums-pos", "unionpay-cqp"];
+
+impl Stage {
+    /// Opens a house with simulated time from `start`, and lets every role and the sandbox run.
+    pub async fn open(mut config: Config, start: DateTime<FixedOffset>) -> Result<Self> {
+        let clock = Clock::simulated(start.to_utc());
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let sandbox = Sandbox::start(any_port, SandboxConfig::default(), clock.clone()).await?;
+        config.calls.bank_url.clone_from(&sandbox.bank_url);
+        config.calls.acquirer_url.clone_from(&sandbox.acquirer_url);
+        config.listen = any_port;
+        let house = House::open(config, clock).await?;
+        house.apply_topics().await?;
+        let running = Running::start(&house, Role::ALL).await?;
+        let door_url = format!("http://{}", running.door.context("the door is not open")?);
+        let tokens = CHANNELS.iter().map(|name| Ok((name.parse()?, house.client_token(&channel(name)?)))).collect::<Result<_>>()?;
+        sandbox.set_door(Door { url: door_url.clone(), tokens });
+        Ok(Self { house, running, sandbox, http: reqwest::Client::builder().no_proxy().build()?, door_url })
+    }
+
+    pub async fn close(self) -> Result<()> {
+        self.running.stop().await
+    }
+
+    /// Everything that can happen now has happened.
+    pub async fn rest(&self) -> Result<()> {
+        self.house.come_to_rest(PATIENCE).await
+    }
+
+    /// Time passes, and what falls due happens.
+    pub async fn wait(&self, seconds: i64) -> Result<()> {
+        self.rest().await?;
+        self.house.clock.advance(TimeDelta::seconds(seconds));
+        self.rest().await
+    }
+
+    /// Time passes until `time`.
+    pub async fn wait_until(&self, time: DateTime<FixedOffset>) -> Result<()> {
+        self.wait((time.to_utc() - self.house.clock.now()).num_seconds().max(0)).await
+    }
+
+    pub fn now(&self) -> DateTime<FixedOffset> {
+        shanghai(&self.house.clock.now())
+    }
+
+    /// A channel asks for a repayment, and hears whether it may go ahead.
+    pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer> {
+        let now = self.now();
+        let body = json!({
+            "channel": ask.channel,
+            "student": { "id_number": ask.student },
+            "contract": { "reference": ask.contract, "type": "origin" },
+            "amount": ask.amount,
+            "enrolment": { "result": if ask.enrolled { "enrolled" } else { "not_enrolled" }, "checked_at": now },
+            "quote": { "found": ask.found, "as_of": now },
+            "consent": { "version": "2025-01", "consented_at": now },
+            "requested_at": now,
+        });
+        let url = format!("{}/v1/loan-repayments", self.door_url);
+        let token = self.house.client_token(&channel(ask.channel)?);
+        let request = self.http.post(url).bearer_auth(token).header("idempotency-key", ask.key).json(&body);
+        let response = request.send().await?;
+        let status = response.status();
+        let answer: Value = response.json().await?;
+        let order_id = answer["order_id"].as_str().with_context(|| format!("no order number in {status}: {answer}"))?.parse()?;
+        let verdict = answer["code"].as_str().or(answer["status"].as_str()).unwrap_or_default().to_owned();
+        Ok(Answer { order_id, verdict })
+    }
+
+    /// Asks, and expects to be admitted.
+    pub async fn accepted(&self, ask: &Ask<'_>) -> Result<OrderId> {
+        let answer = self.ask(ask).await?;
+        ensure!(answer.verdict == "accepted", "{} was not admitted: {}", ask.key, answer.verdict);
+        Ok(answer.order_id)
+    }
+
+    pub fn script(&self, order: &OrderId, script: Script) {
+        self.sandbox.set_script(order, script);
+    }
+
+    /// The payer pays at the acquirer, which tells the door as the order's script says.
+    pub fn pay(&self, order: &OrderId, channel: &str, method: Method, amount: &str) -> Result<Capture> {
+        Ok(self.sandbox.pay(PaymentRequest {
+            order_no: order.clone(),
+            channel: channel.parse()?,
+            method,
+            amount: amount.parse()?,
+            channel_txn_no: None,
+            business_date: None,
+            captured_at: Some(self.now()),
+            instrument_masked: None,
+            terminal: None,
+        }))
+    }
+
+    /// The acquirer has told the door of every payment of this order, as often as its script says.
+    pub async fn notified(&self, order: &OrderId) -> Result<()> {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let books = self.sandbox.books();
+            let captures = books.captures.get(order).map_or(&[][..], Vec::as_slice);
+            if captures.iter().all(|capture| capture.notices_acknowledged > 0) {
+                return Ok(());
+            }
+            ensure!(tokio::time::Instant::now() < until, "the door was not told of {order}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Reports events in the name of `source`, and answers what the door said.
+    pub async fn report(&self, source: &str, events: &[Event]) -> Result<(StatusCode, Value)> {
+        let events: Vec<Value> = events.iter().map(Event::to_structured).collect();
+        self.post_events(source, &json!(events)).await
+    }
+
+    pub async fn post_events(&self, source: &str, body: &Value) -> Result<(StatusCode, Value)> {
+        let response = self
+            .http
+            .post(format!("{}/v1/events", self.door_url))
+            .bearer_auth(self.house.client_token(&source.parse()?))
+            .header("content-type", "application/cloudevents-batch+json")
+            .body(body.to_string())
+            .send()
+            .await?;
+        let status = response.status();
+        Ok((status, response.json().await?))
+    }
+
+    /// Reports events, and expects that the ledger takes them.
+    pub async fn tell(&self, source: &str, events: &[Event]) -> Result<()> {
+        let (status, answer) = self.report(source, events).await?;
+        ensure!(status.is_success(), "{source} was refused: {status} {answer}");
+        Ok(())
+    }
+
+    /// An event about an order, that happens now.
+    pub fn event(&self, source: &str, order: &OrderId, data: impl Into<Data>) -> Event {
+        Event::about_order(source, order, self.now(), data)
+    }
+
+    /// The capture as a query at the channel finds it.
+    pub fn capture_by_query(&self, order: &OrderId, capture: &Capture) -> Event {
+        let data = PaymentCaptured {
+            channel: capture.channel.clone(),
+            channel_txn_no: capture.channel_txn_no.clone(),
+            method: capture.method,
+            amount: capture.amount,
+            business_date: capture.business_date,
+            fee: capture.fee,
+            instrument_masked: None,
+            terminal: None,
+            evidence: Evidence::Query,
+        };
+        Event::about_order(format!("/channels/{}", capture.channel), order, capture.captured_at, data)
+    }
+}
+
+pub fn channel(name: &str) -> Result<Source> {
+    Ok(Source::channel(name.parse::<Name>()?))
+}
+
+pub fn yuan(text: &str) -> Result<Amount> {
+    Ok(text.parse()?)
+}

@@ -1,0 +1,170 @@
+//! The roles, each of which may run in a process of its own, or all in one.
+
+use std::{net::SocketAddr, thread};
+
+use anyhow::{Context, Result};
+use engine::stream::{Handler, Lane, LaneConfig, Stop, StreamError};
+use producers::{
+    calls::Calls,
+    coordinator::{self, Coordinator},
+    door::{self, Door, DoorConfig},
+    executor::Executor,
+    inbox::Inbox,
+    sandbox::Sandbox,
+};
+use projections::{generation::Generation, projector::Projector};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::house::House;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// HTTP: takes events, answers questions
+    Door,
+    /// Takes events from the inbox topics of channels
+    Inbox,
+    /// Turns the log into tables
+    Projector,
+    /// Decides
+    Coordinator,
+    /// Makes the calls that decisions ask for
+    Executor,
+    /// Plays the acquirer and the bank
+    Sandbox,
+}
+
+impl Role {
+    /// What `up` runs: everything but the sandbox, which is for trying things out.
+    pub const ALL: &[Self] = &[Self::Door, Self::Inbox, Self::Projector, Self::Coordinator, Self::Executor];
+}
+
+/// Roles at work.
+pub struct Running {
+    stop: Stop,
+    tasks: JoinSet<Result<()>>,
+    lanes: Vec<thread::JoinHandle<()>>,
+    /// Lanes that ended tell why.
+    ended: (mpsc::UnboundedSender<Result<(), StreamError>>, mpsc::UnboundedReceiver<Result<(), StreamError>>),
+    pub door: Option<SocketAddr>,
+    pub sandbox: Option<Sandbox>,
+}
+
+impl Running {
+    /// Starts the roles; what they need from each other they find in the log and in Postgres.
+    pub async fn start(house: &House, roles: &[Role]) -> Result<Self> {
+        let mut running = Self {
+            stop: Stop::default(),
+            tasks: JoinSet::new(),
+            lanes: Vec::new(),
+            ended: mpsc::unbounded_channel(),
+            door: None,
+            sandbox: None,
+        };
+        for role in roles {
+            running.start_role(house, *role).await.with_context(|| format!("{role:?} cannot start"))?;
+        }
+        Ok(running)
+    }
+
+    async fn start_role(&mut self, house: &House, role: Role) -> Result<()> {
+        let policy = house.config.policy.clone();
+        match role {
+            Role::Door => self.start_door(house).await?,
+            Role::Inbox => {
+                for channel in &house.config.inbox_channels {
+                    let topic = house.topics.inbox(channel).name;
+                    let runtime = tokio::runtime::Handle::current();
+                    let inbox = Inbox::new(channel.clone(), topic.clone(), house.publisher(), runtime);
+                    self.start_lane(house, inbox.projection(), topic, inbox)?;
+                }
+            }
+            Role::Projector => {
+                let generation = house.with_client("ledger views", |client| Ok(Generation::active(client)?)).await?;
+                for _ in 0..house.config.lanes {
+                    let projector = Projector::new(generation.clone(), policy.clone());
+                    self.start_lane(house, generation.projection().to_owned(), house.events_topic().to_owned(), projector)?;
+                }
+            }
+            Role::Coordinator => {
+                for _ in 0..house.config.lanes {
+                    let runtime = tokio::runtime::Handle::current();
+                    let coordinator = Coordinator::new(policy.clone(), house.publisher(), runtime);
+                    let topic = house.events_topic().to_owned();
+                    self.start_lane(house, coordinator::PROJECTION.to_owned(), topic, coordinator)?;
+                }
+            }
+            Role::Executor => {
+                let calls = Calls::new(house.config.calls.clone())?;
+                let executor = Executor::new(house.pool.clone(), house.publisher(), calls, policy, &house.config.executor);
+                let stop = self.stop.clone();
+                self.tasks.spawn(async move {
+                    executor.run(stop).await;
+                    Ok(())
+                });
+            }
+            Role::Sandbox => self.sandbox = Some(Sandbox::start(house.config.sandbox_listen, house.config.sandbox.clone(), house.clock.clone()).await?),
+        }
+        Ok(())
+    }
+
+    async fn start_door(&mut self, house: &House) -> Result<()> {
+        let listen = house.config.listen;
+        let listener = tokio::net::TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("the door cannot listen on {listen}; choose another with LEDGER_LISTEN"))?;
+        self.door = Some(listener.local_addr()?);
+        let config = DoorConfig { clients: house.clients()?, ..house.config.door.clone() };
+        let (log, topic, clock) = (house.log.clone(), house.events_topic(), house.clock.clone());
+        let door = Door::new(config, log, topic, clock, house.pool.clone(), house.tokens.clone());
+        let app = door::router(door).merge(projections::api::router(house.pool.clone()));
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let stopped = async move {
+                while !stop.is_stopped() {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            };
+            Ok(axum::serve(listener, app).with_graceful_shutdown(stopped).await?)
+        });
+        Ok(())
+    }
+
+    fn start_lane(&mut self, house: &House, projection: String, topic: String, handler: impl Handler + 'static) -> Result<()> {
+        let config = LaneConfig::new(&projection, topic, &house.postgres_url);
+        let lane = Lane::new(config, house.log.clone(), house.clock.clone(), handler, self.stop.clone());
+        let ended = self.ended.0.clone();
+        let thread = thread::Builder::new().name(projection).spawn(move || {
+            // Nobody listens any more once the house is closing.
+            ended.send(lane.run()).unwrap_or_default();
+        })?;
+        self.lanes.push(thread);
+        Ok(())
+    }
+
+    /// Until a role ends by itself, which only happens when a person must look.
+    pub async fn until_a_role_ends(&mut self) -> Result<()> {
+        tokio::select! {
+            Some(ended) = self.ended.1.recv() => Ok(ended?),
+            Some(ended) = self.tasks.join_next() => ended?,
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Lets every role finish what it has in hand.
+    pub async fn stop(mut self) -> Result<()> {
+        self.stop.stop();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended??;
+        }
+        for lane in std::mem::take(&mut self.lanes) {
+            tokio::task::spawn_blocking(move || lane.join()).await?.map_err(|_| anyhow::anyhow!("a lane panicked"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}

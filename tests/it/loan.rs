@@ -1,0 +1,325 @@
+//! The student loan's acceptance scenarios, through the door and the sandbox, each named by its rule.
+
+use anyhow::Result;
+use chrono::TimeDelta;
+use ledger::play::{Ask, Stage, yuan};
+use ledger_tests::stage_at;
+use producers::sandbox::{BankStep, NoticeStep, RefundStep, Script};
+use projections::report::{self, OrderReport};
+use schemas::{
+    Event, OrderId, Position,
+    events::{
+        ConfirmationResolved, ConfirmationRevoked, Evidence, Medium, Method, PaymentReversed, ReceiptPrinted,
+        ReceiptReprinted, ReceiptText, Resolution, ReversalReason, RevocationReason,
+    },
+};
+
+const POS: &str = "ums-pos";
+const CQP: &str = "unionpay-cqp";
+const FINANCE: &str = "/operators/finance";
+
+fn bank(steps: impl IntoIterator<Item = BankStep>) -> Script {
+    Script { bank: steps.into_iter().collect(), ..Script::default() }
+}
+
+async fn order(stage: &Stage, id: &OrderId) -> Result<OrderReport> {
+    Ok(report::find_order(&stage.house.pool, id.as_str()).await?.expect("the order has a row"))
+}
+
+async fn status(stage: &Stage, id: &OrderId) -> Result<String> {
+    Ok(order(stage, id).await?.status)
+}
+
+/// The balance of an account, of all its owners together.
+async fn balance(stage: &Stage, account: i32) -> Result<String> {
+    let balances = report::balances(&stage.house.pool).await?;
+    let sum: schemas::Balance =
+        balances.iter().filter(|row| row.account == account).map(|row| row.balance.parse::<schemas::Balance>()).sum::<Result<_, _>>()?;
+    Ok(sum.to_string())
+}
+
+async fn timeline(stage: &Stage, id: &OrderId) -> Result<Vec<Event>> {
+    let positions: Vec<Position> = projections::timeline::positions(&stage.house.pool, id).await?;
+    let (log, topic) = (stage.house.log.clone(), stage.house.events_topic().to_owned());
+    let read = tokio::task::spawn_blocking(move || projections::timeline::read(&*log, &topic, &positions)).await??;
+    Ok(read.into_iter().map(|read| read.event).collect())
+}
+
+async fn count(stage: &Stage, id: &OrderId, event: &str) -> Result<usize> {
+    Ok(timeline(stage, id).await?.iter().filter(|read| read.data.event_type().contains(event)).count())
+}
+
+async fn breaks(stage: &Stage) -> Result<Vec<String>> {
+    let rows = stage.house.pool.get().await?.query("select class from finance.breaks where open order by class", &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Asks, pays, and lets everything happen that follows at once.
+async fn paid(stage: &Stage, channel: &str, contract: &str, amount: &str, script: Script) -> Result<OrderId> {
+    let id = stage.accepted(&Ask::new(channel, contract, amount, contract)).await?;
+    stage.script(&id, script);
+    stage.pay(&id, channel, Method::Card, amount)?;
+    stage.notified(&id).await?;
+    stage.rest().await?;
+    Ok(id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s01_a_captured_and_confirmed_repayment_is_completed_and_owed_to_the_bank() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let id = paid(&stage, POS, "K", "5000.00", Script::default()).await?;
+    let receipt = ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Success };
+    let source = format!("/channels/{POS}");
+    stage.tell(&source, &[stage.event(&source, &id, receipt)]).await?;
+    stage.rest().await?;
+    assert_eq!(status(&stage, &id).await?, "completed");
+    assert_eq!(balance(&stage, 2110).await?, "-5000.00");
+    let types: Vec<&str> = timeline(&stage, &id).await?.iter().map(|event| event.data.event_type()).collect();
+    let place = |name: &str| types.iter().position(|read| read.contains(name)).expect(name);
+    assert!(place("receipt.printed") > place("repayment.confirmed"), "{types:?}");
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s02_a_student_who_is_not_enrolled_is_refused_and_nothing_is_posted() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let answer = stage.ask(&Ask { enrolled: false, ..Ask::new(POS, "K", "100.00", "1") }).await?;
+    assert_eq!(answer.verdict, "NOT_ENROLLED");
+    stage.rest().await?;
+    assert_eq!(status(&stage, &answer.order_id).await?, "rejected");
+    assert!(report::balances(&stage.house.pool).await?.is_empty());
+    let answer = stage.ask(&Ask { found: false, ..Ask::new(POS, "K", "100.00", "2") }).await?;
+    assert_eq!(answer.verdict, "LOAN_NOT_FOUND");
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s03_identity_numbers_are_normalised_and_checked_at_the_door() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let ask = |student, key| Ask { student, ..Ask::new(POS, key, "100.00", key) };
+    let lower = stage.accepted(&ask("11010519491231002x", "K1")).await?;
+    let upper = stage.accepted(&ask("11010519491231002X", "K2")).await?;
+    stage.accepted(&ask("11010519491231002y", "K3")).await?;
+    let refused = stage.ask(&ask("110105194912310021", "K4")).await;
+    assert!(refused.unwrap_err().to_string().contains("INVALID_ID_NUMBER"));
+    stage.rest().await?;
+    let client = stage.house.pool.get().await?;
+    let sql = "select count(distinct student) from finance.orders where order_id = any($1)";
+    let students: i64 = client.query_one(sql, &[&vec![lower.as_str(), upper.as_str()]]).await?.get(0);
+    assert_eq!(students, 1, "both spellings are one student");
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s04_an_explicit_failure_is_refunded_exactly_and_without_a_person() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let id = paid(&stage, CQP, "K", "800.00", bank([BankStep::Failed])).await?;
+    assert_eq!(status(&stage, &id).await?, "refunded");
+    assert_eq!(balance(&stage, 2110).await?, "0.00");
+    assert_eq!(stage.sandbox.books().refunded(&id), yuan("800.00")?);
+    let events = timeline(&stage, &id).await?;
+    let at = |name: &str| events.iter().find(|event| event.data.event_type().contains(name)).expect(name).occurred_at;
+    assert!(at("refund.initiated") - at("confirmation.failed") <= TimeDelta::seconds(1));
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s05_an_uncertain_repayment_is_kept_until_the_bank_says_confirmed() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let id = paid(&stage, POS, "K", "300.00", bank([BankStep::Uncertain])).await?;
+    stage.wait(3600).await?;
+    let found = order(&stage, &id).await?;
+    assert_eq!((found.status.as_str(), found.refund.as_str()), ("uncertain", "none"));
+    assert_eq!(balance(&stage, 2010).await?, "-300.00");
+    let client = stage.house.pool.get().await?;
+    let age: i32 = client.query_one("select age_days from finance.open_sagas", &[]).await?.get(0);
+    assert_eq!(age, 0);
+    stage.wait(2 * 86_400).await?;
+    resolve(&stage, &id, Resolution::Confirmed).await?;
+    assert_eq!((status(&stage, &id).await?.as_str(), balance(&stage, 2110).await?.as_str()), ("completed", "-300.00"));
+    stage.close().await
+}
+
+async fn resolve(stage: &Stage, id: &OrderId, outcome: Resolution) -> Result<()> {
+    let data = ConfirmationResolved { target: "cdb".parse()?, outcome, evidence: Evidence::Manual, by: "case-1".into() };
+    stage.tell(FINANCE, &[stage.event(FINANCE, id, data)]).await?;
+    stage.rest().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s06_an_uncertain_repayment_that_failed_after_all_is_refunded_once() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let id = paid(&stage, POS, "K", "300.00", bank([BankStep::Uncertain])).await?;
+    stage.wait(86_400).await?;
+    resolve(&stage, &id, Resolution::Failed).await?;
+    resolve(&stage, &id, Resolution::Failed).await?;
+    assert_eq!(status(&stage, &id).await?, "refunded");
+    assert_eq!((stage.sandbox.books().refunds.len(), stage.sandbox.books().refunded(&id)), (1, yuan("300.00")?));
+    // The capture was settled with its day; the refund is netted later.
+    assert_eq!(balance(&stage, 1110).await?, "0.00");
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s07_a_request_in_flight_keeps_others_out_for_120_seconds() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let first = stage.accepted(&Ask::new(POS, "K", "100.00", "1")).await?;
+    stage.wait(90).await?;
+    assert_eq!(stage.ask(&Ask::new(POS, "K", "100.00", "2")).await?.verdict, "IN_FLIGHT");
+    stage.wait(35).await?;
+    stage.accepted(&Ask::new(POS, "K", "100.00", "3")).await?;
+    stage.rest().await?;
+    assert_eq!(status(&stage, &first).await?, "expired");
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_a_contract_is_repaid_once_a_day() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    paid(&stage, POS, "K", "100.00", Script::default()).await?;
+    assert_eq!(stage.ask(&Ask::new(POS, "K", "50.00", "second")).await?.verdict, "DAILY_LIMIT");
+    stage.accepted(&Ask::new(POS, "K2", "50.00", "other contract")).await?;
+    stage.wait(14 * 3600).await?;
+    stage.accepted(&Ask::new(POS, "K", "50.00", "after midnight")).await?;
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_an_uncertain_repayment_uses_up_the_day() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    paid(&stage, POS, "K", "100.00", bank([BankStep::Uncertain])).await?;
+    assert_eq!(stage.ask(&Ask::new(POS, "K", "50.00", "second")).await?.verdict, "DAILY_LIMIT");
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s10_a_capture_after_expiry_asks_the_bank_once_and_is_refunded_if_it_says_no() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    for (contract, answer, expected) in [("K1", BankStep::Booked, "completed"), ("K2", BankStep::Failed, "refunded")] {
+        let id = stage.accepted(&Ask::new(POS, contract, "100.00", contract)).await?;
+        stage.script(&id, bank([answer]));
+        stage.wait(127).await?;
+        assert_eq!(status(&stage, &id).await?, "expired");
+        stage.pay(&id, POS, Method::Card, "100.00")?;
+        stage.notified(&id).await?;
+        stage.rest().await?;
+        assert_eq!(status(&stage, &id).await?, expected);
+        assert_eq!(count(&stage, &id, "confirmation.requested").await?, 1);
+        let reason = order(&stage, &id).await?.reason;
+        assert!(expected == "completed" || reason.as_deref() == Some("late_capture"), "{reason:?}");
+    }
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_a_confirmation_after_the_refund_is_a_break_until_the_bank_revokes() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let id = paid(&stage, POS, "K", "100.00", bank([BankStep::Failed])).await?;
+    resolve(&stage, &id, Resolution::Confirmed).await?;
+    assert_eq!(status(&stage, &id).await?, "exception");
+    assert_eq!((balance(&stage, 2110).await?, balance(&stage, 2010).await?), ("-100.00".into(), "100.00".into()));
+    assert_eq!(breaks(&stage).await?, ["confirmed_after_refund"]);
+    let revoked = ConfirmationRevoked {
+        target: "cdb".parse()?,
+        revocation_no: "1".into(),
+        amount: yuan("100.00")?,
+        reason: RevocationReason::BankUndid,
+        by: "cdb".into(),
+    };
+    stage.tell("/banks/cdb", &[stage.event("/banks/cdb", &id, revoked)]).await?;
+    stage.rest().await?;
+    assert_eq!((balance(&stage, 2110).await?, balance(&stage, 2010).await?), ("0.00".into(), "0.00".into()));
+    assert!(breaks(&stage).await?.is_empty());
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_a_confirmation_before_the_refund_is_sent_cancels_it() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let id = stage.accepted(&Ask::new(POS, "K", "100.00", "1")).await?;
+    stage.script(&id, Script { bank: vec![BankStep::Failed], notice: Some(NoticeStep::Never), ..Script::default() });
+    let capture = stage.pay(&id, POS, Method::Card, "100.00")?;
+    let source = format!("/channels/{POS}");
+    // The bank's "no" and its "yes" reach the log together, before anything can be sent.
+    let failed = schemas::events::ConfirmationFailed {
+        target: "cdb".parse()?,
+        tries: 1,
+        code: "F01".into(),
+        message: String::new(),
+        evidence: Evidence::Query,
+    };
+    let resolved = ConfirmationResolved { target: "cdb".parse()?, outcome: Resolution::Confirmed, evidence: Evidence::Manual, by: "1".into() };
+    let events = [
+        stage.capture_by_query(&id, &capture),
+        stage.event(&source, &id, failed),
+        stage.event(FINANCE, &id, resolved),
+    ];
+    let appended = stage.house.publisher().append(&events).await;
+    assert!(appended.iter().all(Result::is_ok), "{appended:?}");
+    stage.rest().await?;
+    assert_eq!(status(&stage, &id).await?, "completed");
+    assert_eq!((count(&stage, &id, "refund.initiated").await?, count(&stage, &id, "refund.cancelled").await?), (1, 1));
+    assert!(stage.sandbox.books().refunds.is_empty(), "the channel is called 0 times");
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s13_a_capture_without_a_slip_is_synchronised_and_reversed() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let id = stage.accepted(&Ask::new(POS, "K", "450.00", "1")).await?;
+    stage.script(&id, Script { notice: Some(NoticeStep::Never), ..Script::default() });
+    let capture = stage.pay(&id, POS, Method::QrB2c, "450.00")?;
+    stage.wait(60).await?;
+    let found = stage.capture_by_query(&id, &capture);
+    let source = format!("/channels/{POS}");
+    let reversal = PaymentReversed {
+        channel: POS.parse()?,
+        attempt: 1,
+        capture_id: Some(found.id),
+        amount: yuan("450.00")?,
+        reason: ReversalReason::OperatorSync,
+        channel_txn_no: capture.channel_txn_no.clone(),
+        business_date: capture.business_date,
+        evidence: Evidence::Query,
+    };
+    stage.tell(&source, &[found, stage.event(&source, &id, reversal)]).await?;
+    stage.rest().await?;
+    assert_eq!(status(&stage, &id).await?, "reversed");
+    assert!(report::balances(&stage.house.pool).await?.is_empty());
+    let copy = ReceiptReprinted { medium: Medium::Slip, outcome_text: ReceiptText::Refunded, copy_no: 2 };
+    stage.tell(&source, &[stage.event(&source, &id, copy)]).await?;
+    stage.rest().await?;
+    assert!(report::balances(&stage.house.pool).await?.is_empty(), "a reprint posts nothing");
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s14_the_worked_day_agrees_to_the_fen() -> Result<()> {
+    let stage = Stage::open(ledger_tests::config().await?, ledger::commands::demo::start_of_day()?).await?;
+    let day = ledger::commands::demo::play(&stage, |_| ()).await?;
+    for check in &day.checks {
+        assert!(check.agrees(), "{check:?}");
+    }
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_with_a_lost_answer_is_asked_about_and_never_paid_twice() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    for (contract, step) in [
+        ("K1", RefundStep::Http500ButDone),
+        ("K2", RefundStep::Http500NotDone),
+        ("K3", RefundStep::ResetButDone),
+        ("K4", RefundStep::ResetNotDone),
+        ("K5", RefundStep::Accepted { processing: 2 }),
+    ] {
+        let script = Script { bank: vec![BankStep::Failed], refunds: vec![step, RefundStep::Success], ..Script::default() };
+        let id = paid(&stage, POS, contract, "100.00", script).await?;
+        for _ in 0..6 {
+            stage.wait(60).await?;
+        }
+        assert_eq!(status(&stage, &id).await?, "refunded", "{contract}");
+        assert_eq!(stage.sandbox.books().refunded(&id), yuan("100.00")?, "{contract}");
+    }
+    stage.close().await
+}
