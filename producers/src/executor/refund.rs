@@ -32,12 +32,12 @@ impl Worker {
     ) -> Next {
         if attempt.unknown {
             match self.calls.refund_result(&refund.request_no()).await {
-                // Every earlier claim was left alone for the settling time at least, by its due time or by its lease.
-                RefundAnswer::NotKnown if attempt.tries > 0 => {}
-                // A rebuild made this task: who knows when the refund was sent.
-                RefundAnswer::NotKnown => {
-                    return self.ask_later(attempt, "the channel does not know it yet".to_owned());
+                // A rebuild made this task, so the refund may be on its way at this moment: no "no" counts yet.
+                RefundAnswer::NotKnown | RefundAnswer::Refused { .. } if attempt.tries == 0 => {
+                    return self.ask_later(attempt, "it may still be on its way".to_owned());
                 }
+                // Every earlier claim was left alone for the settling time at least, by its due time or by its lease.
+                RefundAnswer::NotKnown => {}
                 answer => return self.settle(attempt, refund, answer, Evidence::Query).await,
             }
         }

@@ -371,6 +371,17 @@ async fn a_task_that_a_rebuild_made_is_asked_about_and_waits_before_it_is_sent()
 }
 
 #[tokio::test]
+async fn a_refusal_of_an_earlier_try_says_nothing_about_one_that_may_be_on_its_way() {
+    let desk = Desk::new(refunds([RefundStep::RefuseRetryable { code: "NO_FUNDS".to_owned() }])).await;
+    assert_eq!(desk.perform(&refund(1), false, 0).await, Next::Finish);
+    assert!(matches!(desk.perform(&refund(2), true, 0).await, Next::LeaveUnknown { .. }));
+    assert_eq!(desk.types(), ["refund.submitted", "refund.failed"]);
+    assert_eq!(desk.perform(&refund(2), true, 1).await, Next::Finish);
+    let Data::RefundFailed(failed) = &desk.events()[2].data else { panic!() };
+    assert_eq!((failed.tries, failed.evidence), (2, Evidence::Query));
+}
+
+#[tokio::test]
 async fn an_outcome_that_the_log_did_not_take_is_asked_for_again() {
     let desk = Desk::new(refunds([RefundStep::Slow { ms: 300 }])).await;
     let crash = async {

@@ -34,6 +34,14 @@ pub struct PostgresLog {
     writer: Writer,
 }
 
+/// A blocking client must not end on a thread that runs async tasks, and the last owner of a log often lives there.
+impl Drop for PostgresLog {
+    fn drop(&mut self) {
+        let client = self.queries.get_mut().map_or_else(|poisoned| poisoned.into_inner().take(), Option::take);
+        std::thread::spawn(move || drop(client));
+    }
+}
+
 impl PostgresLog {
     /// Connects, so that a wrong address is noticed at once. The tables are made by the migrations.
     pub fn connect(url: &str) -> Result<Self, LogError> {
@@ -126,20 +134,16 @@ fn failed(error: &postgres::Error) -> LogError {
         Some(&(SqlState::UNDEFINED_TABLE | SqlState::INVALID_SCHEMA_NAME)) => {
             LogError::Misconfigured("the database has no log: its migrations have not run".to_owned())
         }
-        Some(code) if lasting(code) => LogError::Misconfigured(format!("Postgres: {}", text(error))),
-        _ => LogError::Unavailable(text(error)),
+        _ if passing(error) => LogError::Unavailable(text(error)),
+        _ => LogError::Misconfigured(format!("Postgres: {}", text(error))),
     }
 }
 
-/// Errors that no new attempt cures: a wrong password or role, a missing database, a missing right.
-fn lasting(code: &SqlState) -> bool {
-    [
-        SqlState::INVALID_PASSWORD,
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-        SqlState::INVALID_CATALOG_NAME,
-        SqlState::INSUFFICIENT_PRIVILEGE,
-    ]
-    .contains(code)
+/// Errors that another attempt may not meet: the connection broke (no code, or class 08), somebody else was faster
+/// (25P03, 40, 55), something is used up (53), the server stops, starts or was told to cancel (57), its disk failed (58).
+fn passing(error: &postgres::Error) -> bool {
+    const CLASSES: [&str; 7] = ["08", "25P03", "40", "53", "55", "57", "58"];
+    error.code().is_none_or(|code| CLASSES.iter().any(|class| code.code().starts_with(class)))
 }
 
 /// The server's own words, which `Display` of the error leaves out.

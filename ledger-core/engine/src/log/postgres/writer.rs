@@ -13,7 +13,8 @@ use postgres::{Client, IsolationLevel, Row, Statement, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    AppendError, CHANNEL, LogError, NewRecord, Position, Source, TIMESTAMP_TYPE, encoding, failed, text, topics,
+    AppendError, CHANNEL, LogError, NewRecord, Position, Source, TIMESTAMP_TYPE, encoding, failed, passing, text,
+    topics,
 };
 use crate::log::{RECORD_BYTES_MAX, partition_of};
 
@@ -114,11 +115,7 @@ enum Failure {
 impl Failure {
     /// A failure before the commit was sent.
     fn before_commit(error: &postgres::Error) -> Self {
-        // No code: the connection broke. 40: deadlock; 57P: the server is stopping; 55P03, 25P03: some time limit.
-        let again = error
-            .code()
-            .is_none_or(|code| ["40", "57P", "55P03", "25P03"].iter().any(|class| code.code().starts_with(class)));
-        if again { Self::Again(text(error)) } else { Self::Refused(text(error)) }
+        if passing(error) { Self::Again(text(error)) } else { Self::Refused(text(error)) }
     }
 }
 
@@ -318,13 +315,19 @@ fn rows(records: &[(Head, &NewRecord)], mut given: HashMap<(i32, i32), Given>) -
         let Some(given) = given.get_mut(&(head.topic_id, head.partition)) else { continue };
         let position = Position { partition: head.partition, offset: given.offset };
         given.offset += 1;
-        let producers = record.timestamp.filter(|_| given.producers_time).map(|time| time.timestamp_millis());
-        let time = producers.and_then(DateTime::from_timestamp_millis).unwrap_or(given.time);
+        let time = record.timestamp.filter(|_| given.producers_time).and_then(whole_milliseconds).unwrap_or(given.time);
         encoding::copy_row(&mut rows, head.topic_id, position, time, record);
         positions.push(position);
     }
     rows.extend_from_slice(encoding::COPY_TAIL);
     (rows, positions)
+}
+
+/// A producer's time, unless it is one that only a broken clock has; Postgres would refuse some of those.
+fn whole_milliseconds(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    const YEAR_10000_MS: i64 = 253_402_300_800_000;
+    let time_ms = time.timestamp_millis();
+    (0..YEAR_10000_MS).contains(&time_ms).then(|| DateTime::from_timestamp_millis(time_ms)).flatten()
 }
 
 fn copy(transaction: &mut Transaction<'_>, copy: &Statement, rows: &[u8]) -> Result<(), Failure> {
