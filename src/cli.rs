@@ -84,6 +84,9 @@ enum Command {
     },
     /// Build every view anew from offset 0, compare, and show the new ones
     Rebuild {
+        /// Instead, fold the coordinator's state anew; it decides only what is missing at today's end of the log
+        #[arg(long)]
+        coordinator: bool,
         /// Show the new views even where they differ from the old ones
         #[arg(long)]
         accept_differences: bool,
@@ -125,7 +128,8 @@ impl Cli {
                 let wanted = commands::replay::Wanted { from, to, account, at };
                 commands::replay::run(config, wanted).await.map(|()| true)
             }
-            Command::Rebuild { accept_differences } => commands::rebuild::run(config, accept_differences, self.output).await,
+            Command::Rebuild { coordinator: true, .. } => commands::rebuild::coordinator(config).await.map(|()| true),
+            Command::Rebuild { accept_differences, .. } => commands::rebuild::run(config, accept_differences, self.output).await,
             Command::Config => commands::config::run(&config).map(|()| true),
             Command::Token { source } => commands::config::token(config, &source).map(|()| true),
             Command::Health { url } => commands::health::run(&url).await,

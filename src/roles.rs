@@ -79,10 +79,8 @@ impl Running {
                 }
             }
             Role::Projector => {
-                let generation = house.with_client("ledger views", |client| Ok(Generation::active(client)?)).await?;
                 for _ in 0..house.config.lanes {
-                    let projector = Projector::new(generation.clone(), policy.clone());
-                    self.start_lane(house, generation.projection().to_owned(), house.events_topic().to_owned(), projector)?;
+                    self.start_projector(house)?;
                 }
             }
             Role::Coordinator => {
@@ -132,10 +130,32 @@ impl Running {
     fn start_lane(&mut self, house: &House, projection: String, topic: String, handler: impl Handler + 'static) -> Result<()> {
         let config = LaneConfig::new(&projection, topic, &house.postgres_url);
         let lane = Lane::new(config, house.log.clone(), house.clock.clone(), handler, self.stop.clone());
+        self.start_thread(projection, move || lane.run())
+    }
+
+    /// A projector's lane, and its successor each time that a rebuild has put a new generation in place.
+    fn start_projector(&mut self, house: &House) -> Result<()> {
+        let (log, clock, stop) = (house.log.clone(), house.clock.clone(), self.stop.clone());
+        let (topic, url) = (house.events_topic().to_owned(), house.postgres_url.clone());
+        let policy = house.config.policy.clone();
+        self.start_thread("views".to_owned(), move || {
+            loop {
+                let generation = Generation::active(&mut engine::postgres::connect(&url, "ledger views")?)?;
+                let config = LaneConfig::new(generation.projection(), &topic, &url);
+                let projector = Projector::new(generation, policy.clone(), true);
+                match Lane::new(config, log.clone(), clock.clone(), projector, stop.clone()).run() {
+                    Err(StreamError::Superseded) => tracing::info!("a new generation of views is shown"),
+                    ended => return ended,
+                }
+            }
+        })
+    }
+
+    fn start_thread(&mut self, name: String, work: impl FnOnce() -> Result<(), StreamError> + Send + 'static) -> Result<()> {
         let ended = self.ended.0.clone();
-        let thread = thread::Builder::new().name(projection).spawn(move || {
+        let thread = thread::Builder::new().name(name).spawn(move || {
             // Nobody listens any more once the house is closing.
-            ended.send(lane.run()).unwrap_or_default();
+            ended.send(work()).unwrap_or_default();
         })?;
         self.lanes.push(thread);
         Ok(())

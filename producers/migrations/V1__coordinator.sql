@@ -15,3 +15,10 @@ create table coordinator.outbox (
     event     text   not null
 );
 create index outbox_partition on coordinator.outbox (partition, seq);
+
+-- Below this offset the coordinator only folds: what was decided there stands in the log. It is set when the
+-- coordinator first sees a partition, and again when its state is rebuilt.
+create table coordinator.live_from (
+    partition int    primary key,
+    "offset"  bigint not null
+);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use engine::{
     clock::Clock,
-    log::{AppendError, Log, NewRecord, Position},
+    log::{AppendError, Log, LogError, NewRecord, Position},
 };
 use schemas::Event;
 
@@ -26,6 +26,11 @@ impl Publisher {
 
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The offset after the last event of every partition. Blocks.
+    pub fn ends(&self) -> Result<Vec<i64>, LogError> {
+        self.log.ends(&self.topic)
     }
 
     /// One try: where each event stands, or why that is not known.

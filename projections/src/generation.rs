@@ -100,6 +100,11 @@ impl Generation {
         Ok(())
     }
 
+    pub fn is_shown(&self, client: &mut impl GenericClient) -> Result<bool, Error> {
+        let sql = "select exists (select from finance.generation where id = $1 and active)";
+        Ok(client.query_one(sql, &[&self.id])?.get(0))
+    }
+
     /// Drops its tables; the shown generation is kept.
     pub fn drop(self, client: &mut Client) -> Result<(), Error> {
         let mut tx = client.transaction()?;

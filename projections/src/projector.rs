@@ -22,6 +22,8 @@ const ROWS_KEPT: usize = 12_000;
 pub struct Projector {
     generation: Generation,
     policy: Policy,
+    /// Whether to end when another generation is shown; a rebuild works on one that is not shown yet.
+    only_while_shown: bool,
     state: State,
 }
 
@@ -55,7 +57,7 @@ pub(crate) struct DeadLetter {
 }
 
 impl Projector {
-    pub fn new(generation: Generation, policy: Policy) -> Self {
+    pub fn new(generation: Generation, policy: Policy, only_while_shown: bool) -> Self {
         let store = |name: &str| format!("{}.{name}", generation.schema());
         let state = State {
             orders: Store::new(store("order_state"), ROWS_KEPT),
@@ -64,7 +66,7 @@ impl Projector {
             channel_events: Store::new(store("channel_event_state"), ROWS_KEPT),
             news: News::default(),
         };
-        Self { generation, policy, state }
+        Self { generation, policy, only_while_shown, state }
     }
 }
 
@@ -169,6 +171,9 @@ impl Handler for Projector {
     }
 
     fn apply(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
+        if self.only_while_shown && !self.generation.is_shown(tx)? {
+            return Err(StreamError::Superseded);
+        }
         let (events, dead) = decode(batch);
         self.state.load(tx, &events)?;
         self.state.news.dead = dead;

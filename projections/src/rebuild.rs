@@ -67,12 +67,12 @@ impl Rebuild {
 
     fn fill(&self, generation: &Generation, until: Option<Vec<i64>>) -> Result<(), StreamError> {
         let config = LaneConfig { until, ..LaneConfig::new(generation.projection(), &self.topic, &self.postgres_url) };
-        let projector = Projector::new(generation.clone(), self.policy.clone());
+        let projector = Projector::new(generation.clone(), self.policy.clone(), false);
         Lane::new(config, self.log.clone(), Clock::System, projector, self.stop.clone()).run()
     }
 
-    /// Lets the new generation catch up with the live one, and shows it in one transaction. The live projector must
-    /// be told to go on with the new one: it does so when it starts over.
+    /// Lets the new generation catch up with the live one, and shows it in one transaction. Live projectors notice and
+    /// go on with it.
     pub fn swap(&self, client: &mut Client, rebuilt: &Rebuilt) -> Result<(), StreamError> {
         let live = Generation::active(client)?;
         loop {

@@ -220,7 +220,7 @@ impl<T: FromStr<Err = AmountError>> Visitor<'_> for DecimalString<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", AmountError::Format)
+        f.write_str("yuan as a string with two decimals")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
@@ -251,7 +251,7 @@ macro_rules! as_string_on_the_wire {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(DecimalString(PhantomData))
+                deserializer.deserialize_any(DecimalString(PhantomData))
             }
         }
 

@@ -6,17 +6,21 @@
 use std::fmt;
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
     About, Data, OrderId, Stream,
+    calendar::parse_time,
     events::words,
     upcast::{UPCASTERS, upcast},
 };
 
 pub const CONTENT_TYPE: &str = "application/json";
+
+/// The longest number or name by which a fact is known.
+const IDENTITY_CHARS_MAX: usize = 128;
 
 /// At most so much is said about a refusal.
 const DETAIL_CHARS_MAX: usize = 400;
@@ -432,8 +436,8 @@ impl<'a> Attributes<'a> {
         let event_type = required(self.event_type, "type")?;
         let source = required(self.source, "source")?;
         required(self.id, "id")?;
-        let occurred_at = DateTime::parse_from_rfc3339(required(self.time, "time")?)
-            .map_err(|_| envelope("the attribute time is not an RFC 3339 time with its offset".to_owned()))?;
+        let occurred_at = parse_time(required(self.time, "time")?)
+            .ok_or_else(|| envelope("the attribute time is not an RFC 3339 time with its offset".to_owned()))?;
         if [self.source, self.traceparent].into_iter().flatten().any(|text| text.contains(char::is_control)) {
             return Err(envelope("an attribute may not have control characters".to_owned()));
         }
@@ -441,7 +445,7 @@ impl<'a> Attributes<'a> {
         data.check().map_err(|detail| Refusal::new(RefusalCode::InvalidData, detail))?;
         let (subject, stream) = self.place(&data)?;
         if unknown == Unknown::Refused {
-            check_natural_key(&data, &subject)?;
+            check_identity(&data, &subject)?;
         }
         Ok(Event {
             correlation_id: uuid(self.correlation_id, "correlationid")?,
@@ -493,16 +497,25 @@ fn wrong_key_from(error: crate::NameError) -> Refusal {
     Refusal::new(RefusalCode::WrongKey, error)
 }
 
-/// A blank in a number would make a second fact of the same one, an empty number one fact of two.
-fn check_natural_key(data: &Data, subject: &str) -> Result<(), Refusal> {
+/// What tells facts apart stands in keys and indexes. A blank in a number would make two facts of one, an empty number
+/// one of two, and a text that no index takes would stop a view.
+fn check_identity(data: &Data, subject: &str) -> Result<(), Refusal> {
     let sound = |part: &str| !part.is_empty() && part.trim() == part && !part.contains(char::is_control);
-    match data.natural_key(subject).iter().all(|part| sound(part)) {
-        true => Ok(()),
-        false => Err(Refusal::new(
+    let short = |part: &str| part.chars().count() <= IDENTITY_CHARS_MAX;
+    let (key, fields) = (data.natural_key(subject), data.business_fields());
+    if !key.iter().all(|part| sound(part)) {
+        return Err(Refusal::new(
             RefusalCode::InvalidData,
             "what tells this fact from others may not be empty, begin or end with a blank, or have control characters",
-        )),
+        ));
     }
+    if !key.iter().chain(&fields).all(|part| short(part)) {
+        return Err(Refusal::new(
+            RefusalCode::InvalidData,
+            format!("what tells this fact from others has at most {IDENTITY_CHARS_MAX} characters"),
+        ));
+    }
+    Ok(())
 }
 
 fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Result<Data, Refusal> {
@@ -512,19 +525,20 @@ fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Result<Data, Ref
     if escapes_nul(json) {
         return Err(Refusal::new(RefusalCode::InvalidData, "the data may not have the character U+0000"));
     }
+    let refusal = |error| json_refusal(error, json);
     if let Some(lifted) = upcast(UPCASTERS, event_type, json) {
-        let (event_type, value) = lifted.map_err(json_refusal)?;
-        return read_fields(event_type, value, unknown);
+        let (event_type, value) = lifted.map_err(refusal)?;
+        return read_fields(event_type, value, unknown)?.map_err(refusal);
     }
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let data = read_fields(event_type, &mut deserializer, unknown)?;
-    deserializer.end().map_err(json_refusal)?;
+    let data = read_fields(event_type, &mut deserializer, unknown)?.map_err(refusal)?;
+    deserializer.end().map_err(refusal)?;
     Ok(data)
 }
 
-fn read_fields<'de, D>(event_type: &str, json: D, unknown: Unknown) -> Result<Data, Refusal>
+fn read_fields<'de, D>(event_type: &str, json: D, unknown: Unknown) -> Result<Result<Data, D::Error>, Refusal>
 where
-    D: Deserializer<'de, Error = serde_json::Error>,
+    D: Deserializer<'de>,
 {
     let mut ignored = Vec::new();
     let mut note = |path: serde_ignored::Path<'_>| ignored.push(path.to_string());
@@ -532,12 +546,11 @@ where
         Unknown::PassedOver => Data::read(event_type, json),
         Unknown::Refused => Data::read(event_type, serde_ignored::Deserializer::new(json, &mut note)),
     };
-    let data = read.ok_or_else(|| unknown_type(event_type))?.map_err(json_refusal)?;
-    match ignored.is_empty() {
-        true => Ok(data),
-        false => {
+    match (read.ok_or_else(|| unknown_type(event_type))?, ignored.as_slice()) {
+        (Ok(_), [_, ..]) => {
             Err(Refusal::new(RefusalCode::UnknownField, format!("{event_type} has no field {}", ignored.join(", "))))
         }
+        (read, _) => Ok(read),
     }
 }
 
@@ -565,10 +578,14 @@ fn unknown_type(event_type: &str) -> Refusal {
     }
 }
 
-fn json_refusal(error: serde_json::Error) -> Refusal {
-    match error.classify() {
-        serde_json::error::Category::Data => data_refusal(&error.to_string()),
-        _ => Refusal::new(RefusalCode::BrokenJson, error),
+/// Serde calls some misfits broken, such as a number for a word; whether `json` is broken only JSON itself can tell.
+fn json_refusal(error: serde_json::Error, json: &str) -> Refusal {
+    if error.is_data() {
+        data_refusal(&error.to_string())
+    } else if serde_json::from_str::<IgnoredAny>(json).is_ok() {
+        Refusal::new(RefusalCode::InvalidData, error)
+    } else {
+        Refusal::new(RefusalCode::BrokenJson, error)
     }
 }
 

@@ -2,11 +2,7 @@
 //! topics. They are files in the tree so that others can read them without building anything, and a test keeps every
 //! file equal to what is made here: no document can say something else than the code does.
 
-use schemars::{
-    Schema, SchemaGenerator,
-    generate::SchemaSettings,
-    transform::RecursiveTransform,
-};
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -167,8 +163,9 @@ fn described(mut schema: Schema, description: &str) -> Value {
 /// The AsyncAPI document: which topics there are, how a record is laid out, and what each type of event says.
 /// It speaks to readers of the log, so its objects are open.
 pub fn asyncapi() -> Result<Value, GeneratedError> {
-    let mut generator =
-        SchemaSettings::draft07().with(|settings| settings.definitions_path = "/components/schemas".into()).into_generator();
+    let mut generator = SchemaSettings::draft07()
+        .with(|settings| settings.definitions_path = "/components/schemas".into())
+        .into_generator();
     let key = inlined::<Stream>();
     let mut messages = Map::new();
     let mut payloads = Map::new();
@@ -291,12 +288,14 @@ fn kafka_topic(topic: &Topic) -> Value {
 }
 
 fn operations() -> Value {
-    let operation = |action: &str, channel: &str, summary: &str| {
-        json!({ "action": action, "channel": { "$ref": format!("#/channels/{channel}") }, "summary": summary })
-    };
     json!({
         "append": operation("send", "events", "The ledger appends a fact or a decision."),
         "fold": operation("receive", "events", "The ledger and its readers fold the log into tables."),
         "admit": operation("receive", "inbox", "The ledger takes in what a channel sends."),
     })
+}
+
+fn operation(action: &str, channel: &str, summary: &str) -> Value {
+    let channel = format!("#/channels/{channel}");
+    json!({ "action": action, "channel": { "$ref": channel }, "summary": summary })
 }

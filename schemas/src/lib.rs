@@ -2,6 +2,7 @@
 //! It knows words, not what follows from them: what an event means is the business of the rules.
 
 mod amount;
+mod calendar;
 mod event;
 mod names;
 

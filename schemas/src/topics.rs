@@ -69,7 +69,10 @@ mod tests {
         let topics = Topics::declared("ledger").unwrap();
         let events = topics.events();
         assert_eq!((events.name.as_str(), events.partitions), ("ledger.events", 12));
-        assert_eq!((events.settings["retention.ms"].as_str(), events.settings["retention.bytes"].as_str()), ("-1", "-1"));
+        assert_eq!(
+            (events.settings["retention.ms"].as_str(), events.settings["retention.bytes"].as_str()),
+            ("-1", "-1")
+        );
         assert_eq!(topics.inbox(&"ums-pos".parse().unwrap()).name, "ledger.in.ums-pos");
     }
 

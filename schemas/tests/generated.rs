@@ -47,7 +47,8 @@ fn the_documents_in_the_tree_are_the_ones_that_the_code_makes() {
     if std::env::var_os("UPDATE_GENERATED").is_some() {
         rewrite(&documents);
     }
-    let differs = |document: &&Document| fs::read_to_string(home().join(&document.path)).ok().as_ref() != Some(&document.text);
+    let differs =
+        |document: &&Document| fs::read_to_string(home().join(&document.path)).ok().as_ref() != Some(&document.text);
     let stale: Vec<&str> = documents.iter().filter(differs).map(|document| document.path.as_str()).collect();
     assert!(stale.is_empty(), "these files differ from what the code makes: {stale:#?}\n{ADVICE}");
     let orphans = orphans(&documents);

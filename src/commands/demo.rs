@@ -79,6 +79,13 @@ pub async fn play(stage: &Stage, say: impl Fn(&str)) -> Result<Day> {
     Ok(day)
 }
 
+/// One more repayment, for those who want to see that everything still works.
+pub async fn play_one_more(stage: &Stage) -> Result<OrderId> {
+    let order = stage.accepted(&Ask::new(POS, "K-one-more", "1.00", "one more")).await?;
+    pay(stage, &order, POS, Method::Card, "1.00").await?;
+    Ok(order)
+}
+
 async fn payments(stage: &Stage, day: &mut Day) -> Result<()> {
     // A1: a card at the terminal, booked by the bank, and only then a slip.
     let a1 = stage.accepted(&Ask::new(POS, "K-A1", "5000.00", "A1")).await?;

@@ -43,9 +43,18 @@ pub async fn run(config: Config, accept_differences: bool, output: Output) -> Re
         print(output, &rows, &json!({ "generation": rebuilt.generation.id(), "shown": shown, "different": tables }))?;
     }
     if shown {
-        eprintln!("generation {} is shown; restart projectors so that they go on with it", rebuilt.generation.id());
+        eprintln!("generation {} is shown", rebuilt.generation.id());
     } else {
         eprintln!("the old views stay; look into {} and run again with --accept-differences", rebuilt.generation.schema());
     }
     Ok(shown)
+}
+
+/// The coordinator's state anew. Nothing is decided twice: what the log has decided stands.
+pub async fn coordinator(config: Config) -> Result<()> {
+    let house = House::open(config, Clock::System).await?;
+    let ends = house.ends().await?;
+    house.with_client("ledger rebuild", move |client| Ok(producers::coordinator::rebuild(client, &ends)?)).await?;
+    eprintln!("the coordinator folds the log anew from offset 0");
+    Ok(())
 }

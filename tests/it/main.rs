@@ -1,3 +1,4 @@
 //! End to end, on real engines. Set LEDGER_TEST_KAFKA=host:port to run everything on Kafka.
 
 mod loan;
+mod rebuild;

@@ -30,6 +30,8 @@ create table engine.task (
     due_at      timestamptz not null,
     tries       int         not null default 0,
     claim       bigint      not null default 0,
+    -- Wanted no more: what is under way may end, nothing goes out again.
+    withdrawn   boolean     not null default false,
     lease_until timestamptz,
     last_error  text,
     created_at  timestamptz not null default now(),

@@ -4,7 +4,7 @@
 //! in memory for the next batches; the fence keeps that copy coherent, because no other lane can write them meanwhile.
 //! The history of a row is what makes duplicates in the log harmless: an event goes into its row once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use postgres::{GenericClient, Transaction, types::Type};
@@ -171,21 +171,22 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         self.rows.get(key)
     }
 
-    /// Keys of rows whose time has come, each by the log time of its partition. Looks in Postgres, so call it when
-    /// everything in memory is written, or at the start of a batch.
+    /// Keys of at most `limit` rows whose time has come, each by the log time of its partition, the oldest first. Looks
+    /// in Postgres, so everything in memory must be written.
     pub fn due(
         &self,
         client: &mut impl GenericClient,
-        log_times: &std::collections::BTreeMap<i32, DateTime<Utc>>,
+        log_times: &BTreeMap<i32, DateTime<Utc>>,
+        limit: i64,
     ) -> Result<Vec<String>, StreamError> {
         let (partitions, times): (Vec<i32>, Vec<DateTime<Utc>>) = log_times.iter().map(|(p, t)| (*p, *t)).unzip();
         let rows = client.query(
             &format!(
                 "select s.key from unnest($1::int[], $2::timestamptz[]) as l (partition, log_time)
-                 join {} s on s.partition = l.partition and s.due_at <= l.log_time order by s.due_at, s.key",
+                 join {} s on s.partition = l.partition and s.due_at <= l.log_time order by s.due_at, s.key limit $3",
                 self.table
             ),
-            &[&partitions, &times],
+            &[&partitions, &times, &limit],
         )?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }

@@ -66,6 +66,19 @@ pub fn cancel(tx: &mut Transaction<'_>, key: &str) -> Result<bool, postgres::Err
     Ok(!taken.get::<_, bool>(0))
 }
 
+/// Takes tasks back for good: those that wait are cancelled, and those that are under way end with what they have in
+/// hand, are not sent again and not asked about again.
+pub fn withdraw(tx: &mut Transaction<'_>, keys: &[String]) -> Result<(), postgres::Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let sql = "update engine.task set withdrawn = true, updated_at = now(),
+                      state = case when state in ('ready', 'unknown') then 'cancelled' else state end
+               where key = any($1) and state not in ('done', 'cancelled')";
+    tx.execute(sql, &[&keys])?;
+    Ok(())
+}
+
 /// Claims tasks that are due at `now`. Claims of a silent executor come back as unknown once their lease is over.
 pub async fn claim(pool: &Pool, limit: i64, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Task>, WaitError> {
     let client = pool.get().await?;
@@ -76,6 +89,7 @@ pub async fn claim(pool: &Pool, limit: i64, now: DateTime<Utc>, lease: Duration)
              from (select key, state from engine.task
                    where due_at <= $2
                      and (state in ('ready', 'unknown') or state in ('claimed', 'submitted') and lease_until < now())
+                     and not withdrawn
                    order by due_at limit $1 for update skip locked) d
              where t.key = d.key
              returning t.key, t.payload, d.state <> 'ready', t.tries - 1, t.claim",
@@ -93,7 +107,7 @@ pub async fn claim(pool: &Pool, limit: i64, now: DateTime<Utc>, lease: Duration)
 pub async fn submit(pool: &Pool, task: &Task, lease: Duration) -> Result<bool, WaitError> {
     let sql = "update engine.task set state = 'submitted', updated_at = now(),
                       lease_until = now() + make_interval(secs => $3)
-               where key = $1 and claim = $2 and state = 'claimed'";
+               where key = $1 and claim = $2 and state = 'claimed' and not withdrawn";
     let client = pool.get().await?;
     let statement = client.prepare_typed_cached(sql, &[Type::TEXT, Type::INT8, Type::FLOAT8]).await?;
     Ok(client.execute(&statement, &[&task.key, &task.claim, &lease.as_secs_f64()]).await? == 1)
@@ -121,7 +135,7 @@ async fn settle(
     due_at: Option<DateTime<Utc>>,
     why: &str,
 ) -> Result<(), WaitError> {
-    let sql = "update engine.task set state = $3, due_at = coalesce($4, due_at), last_error = nullif($5, ''),
+    let sql = "update engine.task set state = case when withdrawn and $3 <> 'done' then 'cancelled' else $3 end, due_at = coalesce($4, due_at), last_error = nullif($5, ''),
                       lease_until = null, updated_at = now()
                where key = $1 and claim = $2 and state in ('claimed', 'submitted')";
     let client = pool.get().await?;
@@ -137,7 +151,7 @@ pub async fn open_tasks(pool: &Pool, now: DateTime<Utc>) -> Result<(i64, i64), W
     let row: tokio_postgres::Row = client
         .query_one(
             "select count(*), count(*) filter (where due_at <= $1 or state in ('claimed', 'submitted'))
-             from engine.task where state in ('ready', 'claimed', 'submitted', 'unknown')",
+             from engine.task where state in ('ready', 'claimed', 'submitted', 'unknown') and not withdrawn",
             &[&now],
         )
         .await?;

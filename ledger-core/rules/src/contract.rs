@@ -3,15 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Days, FixedOffset, NaiveDate};
+use chrono::{DateTime, FixedOffset, NaiveDate};
 use schemas::{Amount, Balance, Data, Event, Name, events::*};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{LogTime, business_day::business_day, confirmation::Answer, order::Order};
-
-/// Attempts that are over are kept this long, for the limits that look back.
-const ATTEMPTS_KEPT_DAYS: u64 = 7;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -23,7 +20,7 @@ pub struct LoanContract {
     pub enrolment: Option<EnrolmentState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quote: Option<Quote>,
-    /// Open and recent attempts to pay, by order number.
+    /// Attempts to pay that stand in the way of others, by order number: one a day at the most, so they stay few.
     pub attempts: BTreeMap<String, Attempt>,
     /// Confirmed by the bank and not revoked, over all time.
     pub repaid: Balance,
@@ -111,9 +108,6 @@ impl LoanContract {
             Some(attempt) => self.attempts.insert(order_id.to_owned(), attempt),
             None => self.attempts.remove(order_id),
         };
-        let newest = self.attempts.values().map(|attempt| attempt.day).max();
-        let kept_from = newest.and_then(|day| day.checked_sub_days(Days::new(ATTEMPTS_KEPT_DAYS)));
-        self.attempts.retain(|_, attempt| attempt.standing != Standing::Confirmed || Some(attempt.day) >= kept_from);
     }
 
     /// Days on which more than one repayment was booked, against the rule of one a day.

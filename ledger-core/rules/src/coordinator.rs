@@ -110,6 +110,12 @@ pub fn refund_key(refund: Uuid, tries: u8) -> String {
     format!("refund/{refund}/{tries}")
 }
 
+/// Keys of calls that must not go out (again): the refund is with the payer, cancelled, or in a person's hands.
+pub fn unwanted_calls(order: &Order) -> Vec<String> {
+    let over = order.refunds.iter().filter(|(_, refund)| refund.read_back && (refund.escalated || refund.open().is_zero()));
+    over.flat_map(|(id, refund)| (1..=refund.submitted.saturating_add(1)).map(|tries| refund_key(*id, tries))).collect()
+}
+
 fn wanted_query(order: &Order) -> Option<Wanted> {
     let tries = order.confirmation.asked_read_back;
     if tries == 0 || !confirmation::is_waiting(order, tries) {

@@ -5,7 +5,10 @@
 //! order. A decision is folded when it is taken and recognised by its id when it comes back from the log, so a crash
 //! between commit and send, or a second send, changes nothing.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use engine::{
@@ -18,15 +21,20 @@ use rules::{
     LogTime,
     business_day::shanghai,
     contract::LoanContract,
-    coordinator::{Guard, decide, due_at, wanted_calls},
+    coordinator::{Guard, decide, due_at, refund_key, unwanted_calls, wanted_calls},
     order::Order,
     policy::Policy,
 };
-use schemas::{About, Event};
+use schemas::{About, Event, OrderId};
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
+mod history;
 mod outbox;
 
+pub use history::rebuild;
+
+use self::outbox::Outbox;
 use crate::{executor::TaskPayload, publisher::Publisher};
 
 /// The name of the coordinator's fence and leases.
@@ -38,6 +46,8 @@ const ORDERS_KEPT: usize = 20_000;
 const CONTRACTS_KEPT: usize = 20_000;
 /// More decisions than this on one order at one moment can only be a fault in the rules.
 const DECISIONS_MAX: usize = 32;
+/// At most this many orders fall due in one batch; the next batch takes the rest.
+const DUE_MAX: i64 = 5_000;
 const SEND_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The handler of the coordinator's lanes.
@@ -47,7 +57,9 @@ pub struct Coordinator {
     runtime: Handle,
     orders: Store<Order>,
     contracts: Store<LoanContract>,
-    outbox: outbox::Outbox,
+    outbox: Outbox,
+    /// By partition: below this offset nothing is decided. Empty once everything has been read.
+    live_from: BTreeMap<i32, i64>,
     partitions: Vec<i32>,
     next_due: Option<DateTime<Utc>>,
 }
@@ -60,6 +72,13 @@ struct Read {
     event: Event,
 }
 
+/// What one batch leads to.
+#[derive(Default)]
+struct Work {
+    /// Orders that were looked at, and the event that came last.
+    touched: BTreeMap<String, Option<Uuid>>,
+}
+
 impl Coordinator {
     /// `runtime` carries the sends; the lane itself has a thread of its own.
     pub fn new(policy: Policy, publisher: Publisher, runtime: Handle) -> Self {
@@ -69,7 +88,8 @@ impl Coordinator {
             runtime,
             orders: Store::new("coordinator.orders", ORDERS_KEPT),
             contracts: Store::new("coordinator.contracts", CONTRACTS_KEPT),
-            outbox: outbox::Outbox::default(),
+            outbox: Outbox::default(),
+            live_from: BTreeMap::new(),
             partitions: Vec::new(),
             next_due: None,
         }
@@ -78,31 +98,34 @@ impl Coordinator {
     /// Brings every order and contract that the batch can touch into memory: those it names, and those that lapse
     /// while it is read.
     fn load(&mut self, tx: &mut Transaction<'_>, reads: &[Read], batch: &Batch) -> Result<(), StreamError> {
-        self.contracts.load(tx, reads.iter().map(|read| read.event.stream.as_str()).filter(|key| key.starts_with("loan:")))?;
-        let mut orders: BTreeSet<&str> = reads.iter().filter(|read| is_about_order(read)).map(|read| read.event.subject.as_str()).collect();
+        let streams = reads.iter().map(|read| read.event.stream.as_str());
+        self.contracts.load(tx, streams.filter(|key| key.starts_with("loan:")))?;
+        let named = reads.iter().filter(|read| read.event.data.about() == About::Order);
+        let mut orders: BTreeSet<&str> = named.map(|read| read.event.subject.as_str()).collect();
         for read in reads {
-            if let (Some(contract), Some(now)) = (self.contracts.get(read.event.stream.as_str()), batch.log_times.get(&read.partition)) {
+            let contract = self.contracts.get(read.event.stream.as_str());
+            if let (Some(contract), Some(now)) = (contract, batch.log_times.get(&read.partition)) {
                 orders.extend(contract.state.lapsing(*now));
             }
         }
-        let orders: Vec<String> = orders.into_iter().map(str::to_owned).collect();
-        self.orders.load(tx, orders.iter().map(String::as_str))
+        self.orders.load(tx, orders)
     }
 
     /// One record: what is due by its time comes first, then the record itself, then what follows from it.
-    fn read(&mut self, tx: &mut Transaction<'_>, read: &Read, tasks: &mut Vec<NewTask>) -> Result<(), StreamError> {
+    fn read(&mut self, tx: &mut Transaction<'_>, read: &Read, work: &mut Work) -> Result<(), StreamError> {
         if !read.event.stream.is_loan() {
             return Ok(());
         }
         let contract = self.contracts.row(read.event.stream.as_str(), read.partition);
         let lapsing: Vec<String> = contract.state.lapsing(read.recorded_at).map(str::to_owned).collect();
         for order_id in lapsing {
-            self.settle(tx, &order_id, read.partition, read.recorded_at, None, tasks)?;
+            self.settle(tx, &order_id, read.partition, read.recorded_at, None, work)?;
         }
         match read.event.data.about() {
             About::Order => {
                 if self.fold(read) {
-                    self.settle(tx, &read.event.subject, read.partition, read.recorded_at, Some(&read.event), tasks)?;
+                    let order_id = &read.event.subject;
+                    self.settle(tx, order_id, read.partition, read.recorded_at, Some(&read.event), work)?;
                 }
             }
             About::Contract => {
@@ -137,7 +160,7 @@ impl Coordinator {
         }
     }
 
-    /// Takes every decision that is missing on an order, then writes down the calls it wants and when to look again.
+    /// Takes every decision that is missing on an order, and notes when to look at it again.
     fn settle(
         &mut self,
         tx: &mut Transaction<'_>,
@@ -145,15 +168,20 @@ impl Coordinator {
         partition: i32,
         now: LogTime,
         cause: Option<&Event>,
-        tasks: &mut Vec<NewTask>,
+        work: &mut Work,
     ) -> Result<(), StreamError> {
-        let id = order_id.parse().map_err(|error| StreamError::Fatal(format!("coordinator.orders: {error}")))?;
+        let id = parse(order_id)?;
         let order = self.orders.row(order_id, partition);
-        let contract = self.contracts.row(schemas::OrderId::stream(&id).as_str(), partition);
+        let contract = self.contracts.row(id.stream().as_str(), partition);
+        if self.live_from.contains_key(&partition) {
+            // What is missing here may stand further on in the log; it is looked at once everything has been read.
+            order.due_at = order.state.request.as_ref().map(|request| request.recorded_at).or(Some(now));
+            return Ok(());
+        }
         for _ in 0..DECISIONS_MAX {
             let Some(decision) = decide(&order.state, &contract.state, now, &self.policy) else { break };
             if let Some(Guard::RefundNotClaimed(refund)) = decision.guard
-                && !task::cancel(tx, &rules::coordinator::refund_key(refund, 1))?
+                && !task::cancel(tx, &refund_key(refund, 1))?
             {
                 order.state.refunds.entry(refund).or_default().uncancellable = true;
                 order.touch();
@@ -165,49 +193,70 @@ impl Coordinator {
                 event = event.caused_by(cause);
             }
             if !order.decided(event.id, event.business_digest()) {
-                return Err(StreamError::Fatal(format!("the rules decide {} of {id} a second time", event.data.event_type())));
+                let what = event.data.event_type();
+                return Err(StreamError::Fatal(format!("the rules decide {what} of {id} a second time")));
             }
             apply(order, contract, &event, now);
             self.outbox.push(partition, event);
         }
         order.due_at = due_at(&order.state, &self.policy).filter(|due| *due > now);
-        let wanted = wanted_calls(&order.state, &self.policy).into_iter();
-        tasks.extend(wanted.map(|wanted| NewTask {
-            payload: TaskPayload {
-                order_id: id.clone(),
-                correlation_id: order.state.correlation_id,
-                causation_id: cause.map(|cause| cause.id),
-                call: wanted.call,
-            }
-            .to_json(),
-            key: wanted.key,
-            due_at: wanted.due_at.unwrap_or(now),
-            unknown: wanted.submitted,
-        }));
+        work.touched.insert(order_id.to_owned(), cause.map(|cause| cause.id));
         Ok(())
     }
 
     /// What time alone calls for, on orders that the batch did not name.
-    fn settle_due(&mut self, tx: &mut Transaction<'_>, batch: &Batch, tasks: &mut Vec<NewTask>) -> Result<bool, StreamError> {
-        let due = self.orders.due(tx, &batch.log_times)?;
+    fn settle_due(&mut self, tx: &mut Transaction<'_>, batch: &Batch, work: &mut Work) -> Result<(), StreamError> {
+        let live = |partition: &i32| !self.live_from.contains_key(partition);
+        let log_times = batch.log_times.iter().filter(|(partition, _)| live(partition)).map(|(p, t)| (*p, *t)).collect();
+        let due = self.orders.due(tx, &log_times, DUE_MAX)?;
         if due.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         self.orders.load(tx, due.iter().map(String::as_str))?;
-        let streams: Vec<String> = due.iter().filter_map(|id| id.parse::<schemas::OrderId>().ok()).map(|id| id.stream().to_string()).collect();
+        let streams = due.iter().map(|id| Ok(parse(id)?.stream().to_string())).collect::<Result<Vec<_>, StreamError>>()?;
         self.contracts.load(tx, streams.iter().map(String::as_str))?;
         for order_id in &due {
             let Some(partition) = self.orders.get(order_id).map(Row::partition) else { continue };
-            let Some(now) = batch.log_times.get(&partition) else { continue };
+            let Some(now) = log_times.get(&partition) else { continue };
             self.orders.row(order_id, partition).touch();
-            self.settle(tx, order_id, partition, *now, None, tasks)?;
+            self.settle(tx, order_id, partition, *now, None, work)?;
         }
-        Ok(true)
+        self.orders.write(tx)
+    }
+
+    /// Writes down the calls that the touched orders want now, and withdraws those that they want no more.
+    fn plan_calls(&mut self, tx: &mut Transaction<'_>, work: &Work) -> Result<(), StreamError> {
+        let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+        let now = self.publisher.clock().now();
+        for (order_id, cause) in &work.touched {
+            let (id, Some(order)) = (parse(order_id)?, self.orders.get(order_id)) else { continue };
+            let correlation_id = order.state.correlation_id;
+            unwanted.extend(unwanted_calls(&order.state));
+            wanted.extend(wanted_calls(&order.state, &self.policy).into_iter().map(|call| NewTask {
+                payload: TaskPayload { order_id: id.clone(), correlation_id, causation_id: *cause, call: call.call }.to_json(),
+                key: call.key,
+                due_at: call.due_at.unwrap_or(now),
+                unknown: call.submitted,
+            }));
+        }
+        task::withdraw(tx, &unwanted)?;
+        task::insert(tx, &wanted)?;
+        Ok(())
+    }
+
+    /// Partitions whose history has now been read decide from here on.
+    fn go_live(&mut self, batch: &Batch) {
+        for record in &batch.records {
+            let position = record.position;
+            if self.live_from.get(&position.partition).is_some_and(|offset| position.offset + 1 >= *offset) {
+                self.live_from.remove(&position.partition);
+            }
+        }
     }
 }
 
-fn is_about_order(read: &Read) -> bool {
-    read.event.data.about() == About::Order
+fn parse(order_id: &str) -> Result<OrderId, StreamError> {
+    order_id.parse().map_err(|error| StreamError::Fatal(format!("coordinator.orders: {error}")))
 }
 
 fn apply(order: &mut Row<Order>, contract: &mut Row<LoanContract>, event: &Event, at: LogTime) {
@@ -235,27 +284,27 @@ fn decode(batch: &Batch) -> Vec<Read> {
 impl Handler for Coordinator {
     fn assigned(&mut self, client: &mut Client, partitions: &[i32]) -> Result<(), StreamError> {
         self.partitions = partitions.to_vec();
+        self.live_from = history::unread(client, &self.publisher, partitions)?;
         self.outbox.reload(client, partitions)?;
         self.committed(client)?;
-        self.next_due = self.orders.next_due(client, partitions)?;
+        self.next_due = history::next_due(&self.orders, client, partitions, &self.live_from)?;
         Ok(())
     }
 
     fn apply(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
         let reads = decode(batch);
-        let mut tasks = Vec::new();
+        let mut work = Work::default();
         self.load(tx, &reads, batch)?;
         for read in &reads {
-            self.read(tx, read, &mut tasks)?;
+            self.read(tx, read, &mut work)?;
         }
+        self.go_live(batch);
         self.orders.write(tx)?;
-        if self.settle_due(tx, batch, &mut tasks)? {
-            self.orders.write(tx)?;
-        }
+        self.settle_due(tx, batch, &mut work)?;
         self.contracts.write(tx)?;
-        task::insert(tx, &tasks)?;
+        self.plan_calls(tx, &work)?;
         self.outbox.write(tx)?;
-        self.next_due = self.orders.next_due(tx, &self.partitions)?;
+        self.next_due = history::next_due(&self.orders, tx, &self.partitions, &self.live_from)?;
         Ok(())
     }
 
@@ -275,7 +324,7 @@ impl Handler for Coordinator {
     fn reset(&mut self) {
         self.orders.clear();
         self.contracts.clear();
-        self.outbox = outbox::Outbox::default();
+        self.outbox = Outbox::default();
         self.next_due = None;
     }
 }

@@ -42,6 +42,8 @@ mod tests {
     struct Request {
         #[serde(rename = "amount")]
         _amount: Amount,
+        #[serde(default, rename = "key")]
+        _key: String,
     }
 
     #[test]
@@ -51,7 +53,8 @@ mod tests {
             (r#"{"amount":"1.00"} x"#, RefusalCode::BrokenJson),
             (r#"{}"#, RefusalCode::MissingField),
             (r#"{"amount":"1.0"}"#, RefusalCode::InvalidAmount),
-            (r#"{"amount":1}"#, RefusalCode::InvalidData),
+            (r#"{"amount":1}"#, RefusalCode::InvalidAmount),
+            (r#"{"amount":"1.00","key":1}"#, RefusalCode::InvalidData),
             (r#" ["1.00"]"#, RefusalCode::InvalidData),
             (r#"{"amount":"1.00","amuont":"1.00"}"#, RefusalCode::UnknownField),
         ] {

@@ -148,4 +148,4 @@ pub fn router(door: Door) -> Router {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

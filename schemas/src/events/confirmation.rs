@@ -36,7 +36,7 @@ pub struct RepaymentConfirmed {
     pub amount: Amount,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bank_ref: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::calendar::optional_date")]
     pub booked_date: Option<NaiveDate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<Amount>,

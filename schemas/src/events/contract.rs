@@ -24,6 +24,7 @@ pub struct RepaymentEnrolmentChecked {
     pub student: Uuid,
     pub bank: Name,
     pub result: Enrolment,
+    #[serde(deserialize_with = "crate::calendar::time")]
     pub checked_at: DateTime<FixedOffset>,
 }
 
@@ -49,6 +50,7 @@ pub struct LoanContractQuoted {
     pub outstanding: Option<Amount>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overdue: Option<Amount>,
+    #[serde(deserialize_with = "crate::calendar::time")]
     pub as_of: DateTime<FixedOffset>,
 }
 

@@ -27,6 +27,7 @@ words! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EnrolmentAnswer {
     pub result: Enrolment,
+    #[serde(deserialize_with = "crate::calendar::time")]
     pub checked_at: DateTime<FixedOffset>,
 }
 
@@ -39,6 +40,7 @@ pub struct ContractAnswer {
     pub outstanding: Option<Amount>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overdue: Option<Amount>,
+    #[serde(deserialize_with = "crate::calendar::time")]
     pub as_of: DateTime<FixedOffset>,
 }
 
@@ -46,6 +48,7 @@ pub struct ContractAnswer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Consent {
     pub version: String,
+    #[serde(deserialize_with = "crate::calendar::time")]
     pub consented_at: DateTime<FixedOffset>,
 }
 
@@ -101,6 +104,7 @@ impl Payload for RepaymentRequested {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderAccepted {
     /// When the order lapses if nothing has been paid, by the log's time.
+    #[serde(deserialize_with = "crate::calendar::time")]
     pub expires_at: DateTime<FixedOffset>,
 }
 

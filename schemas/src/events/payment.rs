@@ -58,6 +58,7 @@ pub struct PaymentCaptured {
     pub method: Method,
     pub amount: Amount,
     /// The channel's accounting day.
+    #[serde(deserialize_with = "crate::calendar::date")]
     pub business_date: NaiveDate,
     /// The channel's fee, where it is told with the capture; settlement decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,7 +121,7 @@ pub struct PaymentOutcomeUnknown {
     /// How often the channel has been asked so far.
     pub tries: u8,
     pub response_code: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::calendar::optional_time")]
     pub next_query_at: Option<DateTime<FixedOffset>>,
 }
 
@@ -156,6 +157,7 @@ pub struct PaymentReversed {
     pub amount: Amount,
     pub reason: ReversalReason,
     pub channel_txn_no: String,
+    #[serde(deserialize_with = "crate::calendar::date")]
     pub business_date: NaiveDate,
     pub evidence: Evidence,
 }
@@ -205,8 +207,9 @@ pub struct ChargebackReceived {
     pub capture_id: Uuid,
     pub amount: Amount,
     pub reason_code: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::calendar::optional_time")]
     pub due_at: Option<DateTime<FixedOffset>>,
+    #[serde(deserialize_with = "crate::calendar::date")]
     pub business_date: NaiveDate,
 }
 
@@ -260,6 +263,7 @@ pub struct ChargebackClosed {
     pub borne_by: Bearer,
     /// The bank that the order's money was for.
     pub beneficiary: Name,
+    #[serde(deserialize_with = "crate::calendar::date")]
     pub business_date: NaiveDate,
 }
 

@@ -136,6 +136,7 @@ pub struct RefundCompleted {
     /// The fee that the channel gave back inside this refund; absent when settlement gives it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee_netted: Option<Amount>,
+    #[serde(deserialize_with = "crate::calendar::date")]
     pub business_date: NaiveDate,
     pub evidence: Evidence,
 }
@@ -179,6 +180,7 @@ pub struct RefundReturned {
     pub amount: Amount,
     pub return_no: String,
     pub reason: String,
+    #[serde(deserialize_with = "crate::calendar::date")]
     pub business_date: NaiveDate,
 }
 

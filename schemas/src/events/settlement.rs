@@ -15,7 +15,9 @@ use crate::{Amount, Balance, Name, Stream};
 pub struct SettlementReported {
     pub channel: Name,
     pub batch_no: String,
+    #[serde(deserialize_with = "crate::calendar::date")]
     pub period_from: NaiveDate,
+    #[serde(deserialize_with = "crate::calendar::date")]
     pub period_to: NaiveDate,
     pub gross: Amount,
     pub refunds: Amount,
@@ -57,6 +59,7 @@ pub struct SettlementReceived {
     pub batch_no: String,
     pub bank_account: Name,
     pub bank_ref: String,
+    #[serde(deserialize_with = "crate::calendar::date")]
     pub value_date: NaiveDate,
     pub amount: Amount,
 }
@@ -86,6 +89,7 @@ pub struct FundsRemitted {
     pub beneficiary: Name,
     pub bank_account: Name,
     pub bank_ref: String,
+    #[serde(deserialize_with = "crate::calendar::date")]
     pub value_date: NaiveDate,
     pub amount: Amount,
     pub items: Vec<RemittedItem>,

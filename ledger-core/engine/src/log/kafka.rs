@@ -18,10 +18,10 @@ use rdkafka::{
 use super::{AppendError, Log, LogError, NewRecord, Position, RECORD_BYTES_MAX, Reader, TopicInfo, TopicSpec};
 
 mod admin;
+mod native;
 mod producer;
 mod queries;
 mod reader;
-mod topic_id;
 
 use producer::Appender;
 use queries::Queries;

@@ -72,15 +72,18 @@ pub enum StreamError {
     /// Something passing outside; the lane starts over.
     #[error("{0}")]
     Passing(String),
+    /// This handler's work is over: something newer has taken its place.
+    #[error("superseded")]
+    Superseded,
     /// Only a person can mend this.
     #[error("{0}")]
     Fatal(String),
 }
 
 impl StreamError {
-    fn is_fatal(&self) -> bool {
+    fn ends_the_lane(&self) -> bool {
         match self {
-            Self::Fatal(_) => true,
+            Self::Fatal(_) | Self::Superseded => true,
             Self::Log(error) => {
                 matches!(error, LogError::OutOfRange { .. } | LogError::Misconfigured(_) | LogError::TopicMissing(_))
             }
@@ -165,7 +168,8 @@ impl<H: Handler> Lane<H> {
             self.handler.reset();
             match result {
                 Ok(()) => break,
-                Err(error) if error.is_fatal() => {
+                Err(StreamError::Superseded) => return Err(StreamError::Superseded),
+                Err(error) if error.ends_the_lane() => {
                     tracing::error!(projection = self.config.projection, %error, "the lane stops");
                     return Err(error);
                 }

@@ -16,7 +16,7 @@ use rdkafka::{
 };
 
 use super::{
-    ANSWER_WAIT, Context, LogError, Queries, Settings, TopicInfo, TopicSpec, asked, misconfigured, refused, topic_id,
+    ANSWER_WAIT, Context, LogError, Queries, Settings, TopicInfo, TopicSpec, asked, misconfigured, native, refused,
 };
 
 pub(super) fn describe(settings: &Settings, queries: &Queries, topic: &str) -> Result<TopicInfo, LogError> {
@@ -37,7 +37,7 @@ fn identity(queries: &Queries, topic: &str) -> Result<String, LogError> {
         .client()
         .fetch_cluster_id(ANSWER_WAIT)
         .ok_or_else(|| LogError::Unavailable("no cluster id".to_owned()))?;
-    let topic = match topic_id::topic_id(queries.client(), topic, ANSWER_WAIT).map_err(|code| refused(topic, code))? {
+    let topic = match native::topic_id(queries.client(), topic, ANSWER_WAIT).map_err(|code| refused(topic, code))? {
         Some(id) => id,
         None => format!("name/{topic}"),
     };

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
@@ -12,10 +11,10 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedHeaders, BorrowedMessage, Headers as _},
+    message::BorrowedMessage,
 };
 
-use super::{ANSWER_WAIT, Context, LogError, Position, Reader, Settings, asked, misconfigured};
+use super::{ANSWER_WAIT, Context, LogError, Position, Reader, Settings, asked, misconfigured, native};
 use crate::log::{POLL_BYTES_MAX, Record};
 
 pub(super) struct KafkaReader {
@@ -147,21 +146,7 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
             .and_then(DateTime::from_timestamp_millis)
             .unwrap_or(DateTime::UNIX_EPOCH),
         key: message.key().unwrap_or_default().to_vec(),
-        headers: message.headers().map(headers).unwrap_or_default(),
+        headers: native::headers(message),
         value: message.payload().unwrap_or_default().to_vec(),
     }
-}
-
-/// rdkafka panics on a header whose name is not UTF-8. A channel can write such a record, and must not stop the reader
-/// with it, so the name is then replaced by U+FFFD and no code takes the header for one it knows.
-fn headers(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
-    let header = |index: usize| {
-        let header = headers.try_get(index)?;
-        Some((header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
-    };
-    let count = headers.count();
-    let all = catch_unwind(AssertUnwindSafe(|| (0..count).filter_map(header).collect()));
-    let broken = || ("\u{FFFD}".to_owned(), Vec::new());
-    let one = |index| catch_unwind(AssertUnwindSafe(|| header(index))).unwrap_or_else(|_| Some(broken()));
-    all.unwrap_or_else(|_| (0..count).filter_map(one).collect())
 }

@@ -1,10 +1,12 @@
-//! The id that Kafka gives a topic when it is made, so that a topic made anew is told from the old one. librdkafka
-//! knows it but rdkafka has no call for it, so this file, alone in the house, speaks to librdkafka directly.
+//! The two things that rdkafka has no safe call for. This file, alone in the house, speaks to librdkafka directly.
+//!
+//! The id that Kafka gives a topic when it is made tells a topic made anew from the old one; rdkafka cannot ask for it.
+//! And rdkafka panics on a header whose name is not UTF-8, which a channel with a topic of its own could write.
 #![allow(unsafe_code)]
 
 use std::{
     ffi::{CStr, CString},
-    ptr,
+    ptr, slice,
     time::Duration,
 };
 
@@ -12,6 +14,7 @@ use rdkafka::{
     bindings as native,
     client::{Client, ClientContext},
     error::RDKafkaErrorCode,
+    message::BorrowedMessage,
 };
 
 /// What librdkafka gave us to keep, and how it takes it back.
@@ -95,4 +98,28 @@ unsafe fn read(event: *mut native::rd_kafka_event_t) -> Result<Option<String>, R
 
 fn succeeded(code: RDKafkaErrorCode) -> Result<(), RDKafkaErrorCode> {
     if code == RDKafkaErrorCode::NoError { Ok(()) } else { Err(code) }
+}
+
+/// The headers of a message. What is not UTF-8 in a name is replaced by U+FFFD, so that it is not taken for a
+/// known one; a value that is missing is empty.
+pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
+    let none = native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+    let mut list = ptr::null_mut();
+    // SAFETY: the message lives while it is borrowed, and owns its list of headers.
+    if unsafe { native::rd_kafka_message_headers(message.ptr(), &mut list) } != none {
+        return Vec::new();
+    }
+    let header = |index: usize| {
+        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: librdkafka checks the index; where it answers without an error, `name` is a C string and `value` is
+        // null or has `size` bytes, and both belong to the message, which outlives the copies made here.
+        unsafe {
+            if native::rd_kafka_header_get_all(list, index, &mut name, &mut value, &mut size) != none {
+                return None;
+            }
+            let bytes = if value.is_null() { &[][..] } else { slice::from_raw_parts(value.cast::<u8>(), size) };
+            Some((CStr::from_ptr(name).to_string_lossy().into_owned(), bytes.to_vec()))
+        }
+    };
+    (0..).map_while(header).collect()
 }

@@ -1,0 +1,65 @@
+//! History: what was in the log before this coordinator began. It is folded and never decided on while it is read,
+//! because the decisions of those days stand further on in the log. Afterwards whatever is still missing is decided.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use engine::{store::Store, stream::StreamError};
+use postgres::{Client, GenericClient};
+use rules::order::Order;
+
+use super::PROJECTION;
+use crate::publisher::Publisher;
+
+/// By partition: up to where only folding is done, for those that are not there yet. A partition that is seen for the
+/// first time gets today's end of the log.
+pub(super) fn unread(client: &mut Client, publisher: &Publisher, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, StreamError> {
+    let known: i64 = client
+        .query_one("select count(*) from coordinator.live_from where partition = any($1)", &[&partitions])?
+        .get(0);
+    if usize::try_from(known).ok() != Some(partitions.len()) {
+        let (numbers, ends): (Vec<i32>, Vec<i64>) = (0..).zip(publisher.ends()?).unzip();
+        client.execute(
+            "insert into coordinator.live_from (partition, \"offset\")
+             select * from unnest($1::int[], $2::bigint[]) as v (partition, o) where partition = any($3)
+             on conflict do nothing",
+            &[&numbers, &ends, &partitions],
+        )?;
+    }
+    let rows = client.query(
+        "select l.partition, l.\"offset\" from coordinator.live_from l
+         join engine.fence f on f.projection = $1 and f.partition = l.partition
+         where l.partition = any($2) and f.next_offset < l.\"offset\"",
+        &[&PROJECTION, &partitions],
+    )?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// When the next order falls due, of the partitions that decide.
+pub(super) fn next_due(
+    orders: &Store<Order>,
+    client: &mut impl GenericClient,
+    partitions: &[i32],
+    live_from: &BTreeMap<i32, i64>,
+) -> Result<Option<DateTime<Utc>>, StreamError> {
+    let live: Vec<i32> = partitions.iter().copied().filter(|partition| !live_from.contains_key(partition)).collect();
+    orders.next_due(client, &live)
+}
+
+/// Forgets the coordinator's state, so that its lanes fold it anew from offset 0 and decide only what is missing at
+/// `ends`. Living lanes are fenced off by the new epoch and start over. Tasks stay: what was claimed stays claimed.
+pub fn rebuild(client: &mut Client, ends: &[i64]) -> Result<(), postgres::Error> {
+    let (numbers, ends): (Vec<i32>, Vec<i64>) = (0..).zip(ends.iter().copied()).unzip();
+    let mut tx = client.transaction()?;
+    tx.execute(
+        "update engine.fence set epoch = epoch + 1, next_offset = 0, owner = null, lease_until = null where projection = $1",
+        &[&PROJECTION],
+    )?;
+    tx.batch_execute("truncate coordinator.orders, coordinator.contracts, coordinator.outbox")?;
+    tx.execute(
+        "insert into coordinator.live_from (partition, \"offset\") select * from unnest($1::int[], $2::bigint[])
+         on conflict (partition) do update set \"offset\" = excluded.\"offset\"",
+        &[&numbers, &ends],
+    )?;
+    tx.commit()
+}

@@ -1,0 +1,80 @@
+//! Who may come in, what is not there, and whether the door is fit to work.
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode, header},
+};
+
+use super::bed::{Bed, read};
+use crate::door::known;
+
+#[tokio::test]
+async fn unauthorized_without_a_known_token() {
+    let bed = Bed::new().await;
+    for token in ["", "Bearer", "Bearer ", "Bearer nobody-token", "Bearer pos-toke", "Basic pos-token", "pos-token"] {
+        let request = Request::post("/v1/events").header(header::AUTHORIZATION, token).body(Body::empty()).unwrap();
+        let response = bed.send(request).await;
+        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
+        let (status, answer) = read(response).await;
+        assert_eq!((status, answer["code"].as_str()), (StatusCode::UNAUTHORIZED, Some("UNAUTHORIZED")), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn unsupported_media_type_is_refused() {
+    let bed = Bed::new().await;
+    for content_type in ["text/plain", "application/xml", ""] {
+        let (status, answer) = bed.post("pos", "/v1/events", &[("content-type", content_type)], "{}").await;
+        assert_eq!((status.as_u16(), answer["code"].as_str()), (415, Some("UNSUPPORTED_MEDIA_TYPE")));
+    }
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_problems_too() {
+    let bed = Bed::new().await;
+    assert_eq!(bed.get("pos", "/v1/nothing").await.1["code"], "NOT_FOUND");
+    assert_eq!(bed.get("pos", "/v1/events").await.1["code"], "METHOD_NOT_ALLOWED");
+}
+
+#[tokio::test]
+async fn every_answer_carries_a_request_id() {
+    let bed = Bed::new().await;
+    let request = Request::get("/healthz").header("x-request-id", "pos-7").body(Body::empty()).unwrap();
+    assert_eq!(bed.send(request).await.headers()["x-request-id"], "pos-7");
+    let request = Request::get("/healthz").body(Body::empty()).unwrap();
+    assert_eq!(bed.send(request).await.headers()["x-request-id"].len(), 36);
+}
+
+#[tokio::test]
+async fn the_door_is_ready_when_log_and_postgres_answer() {
+    let bed = Bed::new().await;
+    assert_eq!(bed.get("", "/healthz").await.0, StatusCode::NO_CONTENT);
+    assert_eq!(bed.get("", "/readyz").await.0, StatusCode::OK);
+    bed.log.crash();
+    let (status, answer) = bed.get("", "/readyz").await;
+    assert_eq!((status, answer["detail"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("the log does not answer")));
+    assert_eq!(bed.get("", "/healthz").await.0, StatusCode::NO_CONTENT);
+    let bed = Bed::at("postgres://nobody@127.0.0.1:1/nowhere");
+    assert_eq!(bed.get("", "/readyz").await.1["detail"], "Postgres does not answer");
+}
+
+#[tokio::test]
+async fn the_description_of_the_door_needs_no_token() {
+    let bed = Bed::new().await;
+    let (status, document) = bed.get("", "/v1/openapi.json").await;
+    assert_eq!((status, document["openapi"].as_str()), (StatusCode::OK, Some("3.1.0")));
+}
+
+#[tokio::test]
+async fn old_facts_and_keys_are_forgotten() {
+    let bed = Bed::new().await;
+    bed.execute(
+        "insert into door.event (id, digest, seen_at) select gen_random_uuid(), gen_random_uuid(), at
+         from unnest(array[now(), now() - interval '29 days', now() - interval '31 days']) as v (at);
+         insert into door.request (client, key, digest, order_id, seen_at)
+         values ('pos', '1', gen_random_uuid(), 'L', now() - interval '31 days')",
+    )
+    .await;
+    assert_eq!(known::forget(&bed.pool, 30).await.unwrap(), 2);
+    assert_eq!(known::forget(&bed.pool, 30).await.unwrap(), 0);
+}

@@ -1,0 +1,77 @@
+//! How dates and times are read: RFC 3339 and nothing else. Chrono alone would also take years of six digits, which no
+//! table can hold, so that one such record would stop a view; and it would take looser spellings than our schemas tell.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, FixedOffset, NaiveDate};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+/// A date and time with its offset: `2025-03-10T10:15:03+08:00`.
+pub(crate) fn parse_time(text: &str) -> Option<DateTime<FixedOffset>> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    matches!(text.as_bytes().get(10), Some(b'T')).then_some(time)
+}
+
+/// A day: `2025-03-10`.
+fn parse_date(text: &str) -> Option<NaiveDate> {
+    let form = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    (text.len() == 10 && text.bytes().enumerate().all(form)).then(|| text.parse().ok()).flatten()
+}
+
+type Text<'a> = Cow<'a, str>;
+
+pub(crate) fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {
+    let text = Text::deserialize(deserializer)?;
+    parse_date(&text).ok_or_else(|| D::Error::custom("a date is written as in 2025-03-10"))
+}
+
+pub(crate) fn optional_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NaiveDate>, D::Error> {
+    let Some(text) = Option::<Text<'_>>::deserialize(deserializer)? else { return Ok(None) };
+    date(serde::de::value::CowStrDeserializer::new(text)).map(Some)
+}
+
+pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<FixedOffset>, D::Error> {
+    let text = Text::deserialize(deserializer)?;
+    parse_time(&text)
+        .ok_or_else(|| D::Error::custom("a time is written with its offset, as in 2025-03-10T10:15:03+08:00"))
+}
+
+pub(crate) fn optional_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<DateTime<FixedOffset>>, D::Error> {
+    let Some(text) = Option::<Text<'_>>::deserialize(deserializer)? else { return Ok(None) };
+    time(serde::de::value::CowStrDeserializer::new(text)).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_has_one_spelling() {
+        assert_eq!(parse_date("2025-03-10"), NaiveDate::from_ymd_opt(2025, 3, 10));
+        for text in
+            ["", "2025-3-10", "2025-03-1", "+262142-12-31", "-262143-01-01", "20250310", " 2025-03-1", "2025-13-01"]
+        {
+            assert_eq!(parse_date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_its_offset_and_a_year_of_four_digits() {
+        for text in
+            ["2025-03-10T10:15:03+08:00", "2025-03-10T02:15:03Z", "2025-03-10T02:15:03.25Z", "0000-01-01T00:00:00Z"]
+        {
+            assert!(parse_time(text).is_some(), "{text}");
+        }
+        for text in ["", "2025-03-10", "2025-03-10T10:15:03", "2025-03-10 10:15:03+08:00", "2025-03-10T10:15:03 +08:00"]
+        {
+            assert!(parse_time(text).is_none(), "{text}");
+        }
+        for text in
+            ["-262143-01-01T00:00:00Z", "+262142-01-01T00:00:00Z", "2025-03-10T10:15+08:00", "2025-3-10T10:15:03Z"]
+        {
+            assert!(parse_time(text).is_none(), "{text}");
+        }
+    }
+}
