@@ -28,6 +28,8 @@ pub struct Config {
     pub secret: String,
     /// Lanes of the projector and of the coordinator in one process.
     pub lanes: usize,
+    /// How long a partition stays with a lane that has fallen silent, in seconds.
+    pub lease_s: u64,
     /// Channels that write an inbox topic of their own.
     pub inbox_channels: Vec<Name>,
     /// Where the door listens.
@@ -51,6 +53,7 @@ impl Default for Config {
             data_dir: default_data_dir(),
             secret: String::new(),
             lanes: 1,
+            lease_s: 10,
             inbox_channels: Vec::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             sandbox_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),

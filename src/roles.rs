@@ -1,6 +1,6 @@
 //! The roles, each of which may run in a process of its own, or all in one.
 
-use std::{net::SocketAddr, thread};
+use std::{net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use engine::stream::{Handler, Lane, LaneConfig, Stop, StreamError};
@@ -119,7 +119,7 @@ impl Running {
         self.tasks.spawn(async move {
             let stopped = async move {
                 while !stop.is_stopped() {
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             };
             Ok(axum::serve(listener, app).with_graceful_shutdown(stopped).await?)
@@ -128,7 +128,7 @@ impl Running {
     }
 
     fn start_lane(&mut self, house: &House, projection: String, topic: String, handler: impl Handler + 'static) -> Result<()> {
-        let config = LaneConfig::new(&projection, topic, &house.postgres_url);
+        let config = lane_config(house, &projection, &topic);
         let lane = Lane::new(config, house.log.clone(), house.clock.clone(), handler, self.stop.clone());
         self.start_thread(projection, move || lane.run())
     }
@@ -136,12 +136,11 @@ impl Running {
     /// A projector's lane, and its successor each time that a rebuild has put a new generation in place.
     fn start_projector(&mut self, house: &House) -> Result<()> {
         let (log, clock, stop) = (house.log.clone(), house.clock.clone(), self.stop.clone());
-        let (topic, url) = (house.events_topic().to_owned(), house.postgres_url.clone());
-        let policy = house.config.policy.clone();
+        let (config, policy) = (lane_config(house, "", house.events_topic()), house.config.policy.clone());
         self.start_thread("views".to_owned(), move || {
             loop {
-                let generation = Generation::active(&mut engine::postgres::connect(&url, "ledger views")?)?;
-                let config = LaneConfig::new(generation.projection(), &topic, &url);
+                let generation = Generation::active(&mut engine::postgres::connect(&config.postgres_url, "ledger views")?)?;
+                let config = LaneConfig { projection: generation.projection().to_owned(), ..config.clone() };
                 let projector = Projector::new(generation, policy.clone(), true);
                 match Lane::new(config, log.clone(), clock.clone(), projector, stop.clone()).run() {
                     Err(StreamError::Superseded) => tracing::info!("a new generation of views is shown"),
@@ -181,6 +180,11 @@ impl Running {
         }
         Ok(())
     }
+}
+
+fn lane_config(house: &House, projection: &str, topic: &str) -> LaneConfig {
+    let lease = Duration::from_secs(house.config.lease_s);
+    LaneConfig { lease, ..LaneConfig::new(projection, topic, &house.postgres_url) }
 }
 
 impl Drop for Running {

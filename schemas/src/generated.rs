@@ -63,7 +63,7 @@ pub fn event_schema(event_type: &str) -> Option<Value> {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": format!("urn:ledger:schema:{event_type}"),
         "title": title,
-        "description": format!("{doc} This is the whole CloudEvent in structured mode; its data alone is #/$defs/data."),
+        "description": format!("{doc} The whole CloudEvent in structured mode; its data alone is #/$defs/data."),
         "type": "object",
         "properties": attributes(event_type, subject, partition_key),
         "required": required(about),
@@ -106,8 +106,8 @@ fn attributes(event_type: &str, subject: Value, partition_key: Value) -> Value {
         "type": { "const": event_type },
         "id": {
             "type": "string", "minLength": 1,
-            "description": "In the log a UUIDv5 that is derived from the fact, so that a repeat has the same one. A door \
-                            replaces the publisher's own."
+            "description": "In the log a UUIDv5 that is derived from the fact, so that a repeat has the same one. \
+                            A door replaces the publisher's own."
         },
         "source": {
             "type": "string", "format": "uri-reference", "minLength": 1,
@@ -145,7 +145,7 @@ fn place(about: About, generator: &mut SchemaGenerator) -> (Value, Value) {
                     "description": "The stream that the order number carries; may be left out" }),
         ),
         About::Contract => (
-            json!({ "type": ["string", "null"], "description": "The contract: the same as partitionkey; may be left out" }),
+            json!({ "type": ["string", "null"], "description": "The contract, as in partitionkey; may be left out" }),
             stream("^loan:", generator),
         ),
         About::Channel => (
@@ -181,9 +181,9 @@ pub fn asyncapi() -> Result<Value, GeneratedError> {
         "info": {
             "title": "Ledger events",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "The log of an event-sourced ledger for education payments. Records are CloudEvents 1.0 in \
-                            binary mode; data only ever grows by optional fields, and what cannot be said that way gets a \
-                            new version of the type. Readers pass over fields that they do not know.",
+            "description": "The log of an event-sourced ledger for education payments. Records are CloudEvents 1.0 \
+                            in binary mode. Data only ever grows by optional fields; what cannot be said that way gets \
+                            a new version of the type. Readers pass over fields that they do not know.",
         },
         "defaultContentType": crate::CONTENT_TYPE,
         "channels": channels(&messages)?,
@@ -227,7 +227,7 @@ fn headers() -> Value {
             "ce_type": { "type": "string", "description": "The type of the event, with its version" },
             "ce_source": { "type": "string", "format": "uri-reference", "description": "Who reports it" },
             "ce_subject": { "type": "string", "description": "The order, contract or batch that it is about" },
-            "ce_time": { "type": "string", "format": "date-time", "description": "When it happened, by the source's clock" },
+            "ce_time": { "type": "string", "format": "date-time", "description": "When it happened" },
             "ce_partitionkey": { "type": "string", "description": "The stream, which is also the key of the record" },
             "ce_correlationid": uuid("The journey it belongs to"),
             "ce_causationid": uuid("The event that caused it"),
@@ -235,7 +235,8 @@ fn headers() -> Value {
             "content-type": { "const": crate::CONTENT_TYPE },
         },
         "required": [
-            "ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "ce_partitionkey", "content-type",
+            "ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "ce_partitionkey",
+            "content-type",
         ],
     })
 }
@@ -252,18 +253,19 @@ fn channels(messages: &Map<String, Value>) -> Result<Value, GeneratedError> {
         "events": {
             "address": events.name,
             "title": "Every fact and decision, for ever",
-            "description": "Keyed by stream, so that what belongs to one contract stays in order. Only the ledger writes it. \
-                            The same fact can stand in it twice, with the same ce_id: a reader counts it once.",
+            "description": "Keyed by stream, so that what belongs to one contract stays in order. Only the ledger \
+                            writes it. The same fact can stand in it twice, with the same ce_id: a reader counts it \
+                            once.",
             "messages": messages,
             "bindings": { "kafka": kafka_topic(events) },
         },
         "inbox": {
             "address": inbox.name.replace(any_channel.as_str(), "{channel}"),
             "title": "What a channel sends in",
-            "description": "One topic for each channel, which alone may write it. The ledger reads it, checks it as strictly \
-                            as its HTTP door does (unknown fields are refused; so are types that are not the channel's \
-                            to report) and appends the event under its derived id. What it refuses it keeps as \
-                            ledger.inbox-record.rejected.v1.",
+            "description": "One topic for each channel, which alone may write it. The ledger checks a record as \
+                            strictly as its HTTP door does (unknown fields are refused, and so are types that are not \
+                            the channel's to report) and appends the event under its derived id. What it refuses it \
+                            keeps as ledger.inbox-record.rejected.v1.",
             "parameters": { "channel": { "description": "The name of the channel, such as ums-pos" } },
             "messages": messages,
             "bindings": { "kafka": kafka_topic(&inbox) },

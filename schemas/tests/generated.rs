@@ -1,5 +1,7 @@
 //! The documents in the tree are the ones that the code makes.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::BTreeSet,
     fs,

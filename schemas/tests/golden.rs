@@ -1,6 +1,8 @@
 //! Events exactly as they were published, at least one for each type and version. They never change: as long as these
 //! tests hold, old records can be read and the ids of facts stay what they are. A new field or version gets a new file.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -112,7 +112,8 @@ pub fn refund_key(refund: Uuid, tries: u8) -> String {
 
 /// Keys of calls that must not go out (again): the refund is with the payer, cancelled, or in a person's hands.
 pub fn unwanted_calls(order: &Order) -> Vec<String> {
-    let over = order.refunds.iter().filter(|(_, refund)| refund.read_back && (refund.escalated || refund.open().is_zero()));
+    let over =
+        order.refunds.iter().filter(|(_, refund)| refund.read_back && (refund.escalated || refund.open().is_zero()));
     over.flat_map(|(id, refund)| (1..=refund.submitted.saturating_add(1)).map(|tries| refund_key(*id, tries))).collect()
 }
 

@@ -71,7 +71,8 @@ pub fn order_agrees_with_books(order: &Order, order_id: &str, books: &Books, app
     taken == clearing + applied + refund_payable
 }
 
-/// Whether any capture has more going back than was taken.
+/// Whether no capture has more going back by refunds than was taken. That a channel also reverses what has been refunded
+/// is beyond our control; it shows as an exception.
 pub fn refunds_stay_within_captures(order: &Order) -> bool {
     order.captures.iter().all(|capture| {
         let refunds: Amount = order
@@ -80,6 +81,6 @@ pub fn refunds_stay_within_captures(order: &Order) -> bool {
             .filter(|refund| refund.capture_id == Some(capture.id))
             .map(|refund| refund.committed())
             .sum();
-        refunds + order.reversed_of(capture.id) <= capture.amount
+        refunds <= capture.amount
     })
 }

@@ -17,6 +17,8 @@ pub mod postings;
 pub mod refund;
 pub mod settlement;
 #[cfg(test)]
+mod stories;
+#[cfg(test)]
 mod testing;
 
 /// The log's time: what timers, limits and ages are measured in.

@@ -15,8 +15,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    Door, Problem,
-    authority,
+    Door, Problem, authority,
     caller::Caller,
     ingest::{Outcome, ingest},
     problem::DoorCode,
@@ -83,14 +82,18 @@ fn is_batch(headers: &HeaderMap) -> Result<bool, Problem> {
 /// The body, unless it was cut off or is too large.
 pub fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(RefusalCode::TooLarge, "the body is too large; send less at a time").into(),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refusal::new(RefusalCode::TooLarge, "the body is too large; send less at a time").into()
+        }
         _ => Problem::door(DoorCode::BodyUnreadable, "send it again"),
     })
 }
 
 fn split(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
     let items: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Refusal::new(RefusalCode::InvalidEnvelope, "a batch is a JSON array of events"),
+        serde_json::error::Category::Data => {
+            Refusal::new(RefusalCode::InvalidEnvelope, "a batch is a JSON array of events")
+        }
         _ => Refusal::new(RefusalCode::BrokenJson, error),
     })?;
     Ok(items.into_iter().map(|item| item.get().as_bytes()).collect())
@@ -117,10 +120,7 @@ fn check_size(event: &Event, door: &Door) -> Result<(), Refusal> {
 }
 
 /// Appends the good ones, and answers all in their order.
-async fn answer_each(
-    door: &Door,
-    read: Vec<Result<Event, Refusal>>,
-) -> Result<Vec<(StatusCode, ItemResult)>, Problem> {
+async fn answer_each(door: &Door, read: Vec<Result<Event, Refusal>>) -> Result<Vec<(StatusCode, ItemResult)>, Problem> {
     let good: Vec<Event> = read.iter().filter_map(|event| event.as_ref().ok()).cloned().collect();
     let outcomes = ingest(door, &good).await.map_err(unavailable)?;
     let mut outcomes = good.iter().zip(outcomes);

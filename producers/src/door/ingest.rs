@@ -65,7 +65,8 @@ pub enum Outcome {
 pub async fn ingest(door: &Door, events: &[Event]) -> Result<Vec<Outcome>, WaitError> {
     let known = known::note(&door.pool, events).await?;
     let verdicts = verdicts(events, &known);
-    let fresh: Vec<&Event> = events.iter().zip(&verdicts).filter(|(_, v)| **v == Verdict::Append).map(|(e, _)| e).collect();
+    let fresh: Vec<&Event> =
+        events.iter().zip(&verdicts).filter(|(_, v)| **v == Verdict::Append).map(|(e, _)| e).collect();
     let mut appended = append(door, &fresh).await.into_iter();
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(events.len());
     for (event, verdict) in events.iter().zip(verdicts) {

@@ -1,7 +1,7 @@
 //! Reads a request's body as strictly as the data of a publisher's event, with the same codes.
 
 use schemas::{Refusal, RefusalCode};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 /// A field that nobody knows is refused, because a misspelt one would be lost in silence.
 pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {
@@ -9,6 +9,7 @@ pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {
     if json.trim_ascii_start().starts_with(b"[") {
         return Err(Refusal::new(RefusalCode::InvalidData, "a request is an object, not an array"));
     }
+    let refusal = |error| refusal(&error, json);
     let mut ignored = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let mut note = |path: serde_ignored::Path<'_>| ignored.push(path.to_string());
@@ -20,21 +21,25 @@ pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {
     }
 }
 
-/// Serde says what is wrong in words; the code is read off them, and a test holds both together.
-fn refusal(error: serde_json::Error) -> Refusal {
+/// Serde says what is wrong in words; the code is read off them, and a test holds both together. It calls some misfits
+/// broken, such as a number for a word; whether the body is broken only JSON itself can tell.
+fn refusal(error: &serde_json::Error, json: &[u8]) -> Refusal {
     let text = error.to_string();
-    let code = match error.classify() {
-        serde_json::error::Category::Data if text.starts_with("missing field") => RefusalCode::MissingField,
-        serde_json::error::Category::Data if text.starts_with("an amount") => RefusalCode::InvalidAmount,
-        serde_json::error::Category::Data => RefusalCode::InvalidData,
-        _ => RefusalCode::BrokenJson,
+    let code = if !error.is_data() && serde_json::from_slice::<IgnoredAny>(json).is_err() {
+        RefusalCode::BrokenJson
+    } else if text.starts_with("missing field") {
+        RefusalCode::MissingField
+    } else if text.starts_with("an amount") {
+        RefusalCode::InvalidAmount
+    } else {
+        RefusalCode::InvalidData
     };
     Refusal::new(code, text)
 }
 
 #[cfg(test)]
 mod tests {
-    use schemas::Amount;
+    use schemas::{Amount, events::Method};
 
     use super::*;
 
@@ -42,8 +47,8 @@ mod tests {
     struct Request {
         #[serde(rename = "amount")]
         _amount: Amount,
-        #[serde(default, rename = "key")]
-        _key: String,
+        #[serde(default, rename = "method")]
+        _method: Option<Method>,
     }
 
     #[test]
@@ -54,7 +59,7 @@ mod tests {
             (r#"{}"#, RefusalCode::MissingField),
             (r#"{"amount":"1.0"}"#, RefusalCode::InvalidAmount),
             (r#"{"amount":1}"#, RefusalCode::InvalidAmount),
-            (r#"{"amount":"1.00","key":1}"#, RefusalCode::InvalidData),
+            (r#"{"amount":"1.00","method":1}"#, RefusalCode::InvalidData),
             (r#" ["1.00"]"#, RefusalCode::InvalidData),
             (r#"{"amount":"1.00","amuont":"1.00"}"#, RefusalCode::UnknownField),
         ] {

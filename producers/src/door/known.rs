@@ -137,7 +137,8 @@ pub async fn has_asked(pool: &Pool, client_name: &str, order: &OrderId) -> Resul
 pub async fn order(pool: &Pool, order: &OrderId) -> Result<Option<Order>, OrderError> {
     let client = pool.get().await.map_err(WaitError::from)?;
     let statement = client.prepare_cached("select state from coordinator.orders where key = $1").await;
-    let row = client.query_opt(&statement.map_err(WaitError::from)?, &[&order.as_str()]).await.map_err(WaitError::from)?;
+    let row =
+        client.query_opt(&statement.map_err(WaitError::from)?, &[&order.as_str()]).await.map_err(WaitError::from)?;
     row.map(|row| serde_json::from_str(row.get(0))).transpose().map_err(OrderError::from)
 }
 

@@ -6,8 +6,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use rules::admission;
-use schemas::{OrderId, Refusal, RefusalCode, events::RejectionReason};
 use schemars::JsonSchema;
+use schemas::{OrderId, Refusal, RefusalCode, events::RejectionReason};
 use serde::Serialize;
 
 macro_rules! door_codes {

@@ -7,7 +7,10 @@ use std::{fmt, time::Duration};
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State, rejection::{BytesRejection, PathRejection}},
+    extract::{
+        Path, State,
+        rejection::{BytesRejection, PathRejection},
+    },
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -177,7 +180,8 @@ pub async fn post(
         }
         Some(Admission::Accepted { expires_at }) => {
             let (accepted, expires_at) = (Judgement::Accepted, Some(expires_at));
-            let answer = Repayment { status: accepted, expires_at, position: Some(position), ..Repayment::pending(order) };
+            let answer =
+                Repayment { status: accepted, expires_at, position: Some(position), ..Repayment::pending(order) };
             Ok(located(status, answer))
         }
         None => Ok(located(StatusCode::ACCEPTED, Repayment { position: Some(position), ..Repayment::pending(order) })),
@@ -193,7 +197,10 @@ fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
     if (1..=128).contains(&key.len()) {
         return Ok(key);
     }
-    Err(Problem::door(DoorCode::IdempotencyKeyMissing, "1 to 128 characters, the same ones whenever this request is repeated"))
+    Err(Problem::door(
+        DoorCode::IdempotencyKeyMissing,
+        "1 to 128 characters, the same ones whenever this request is repeated",
+    ))
 }
 
 /// The request as an event that names nobody, and its order.
@@ -210,7 +217,8 @@ fn event(
     let channel = channel(caller, request.channel)?;
     let student = person(door, &request.student.id_number)?;
     let payer = request.payer.map(|payer| person(door, &payer.id_number)).transpose()?;
-    let bank = request.bank.map_or_else(|| CDB.parse(), Ok).map_err(|error| Refusal::new(RefusalCode::InvalidData, error))?;
+    let bank =
+        request.bank.map_or_else(|| CDB.parse(), Ok).map_err(|error| Refusal::new(RefusalCode::InvalidData, error))?;
     let stream = door.tokens.loan(bank.as_str(), reference(&request.contract)?);
     let order = door.tokens.order(&stream, caller.name(), key).ok_or_else(|| unavailable("no order on this stream"))?;
     let data = RepaymentRequested {
@@ -252,8 +260,8 @@ fn channel(caller: &Caller, stated: Option<Name>) -> Result<Name, Refusal> {
 }
 
 fn person(door: &Door, typed: &Personal) -> Result<Uuid, Problem> {
-    let number = id_number::normalise(&typed.0)
-        .map_err(|error| Problem::door(DoorCode::InvalidIdNumber, error.to_string()))?;
+    let number =
+        id_number::normalise(&typed.0).map_err(|error| Problem::door(DoorCode::InvalidIdNumber, error.to_string()))?;
     Ok(door.tokens.person(&number))
 }
 

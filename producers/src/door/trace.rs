@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn a_request_id_with_odd_characters_is_replaced() {
-        let with = |id: &'static str| request_id(&HeaderMap::from_iter([(REQUEST_ID.parse().unwrap(), HeaderValue::from_static(id))]));
+        let with = |id: &'static str| {
+            request_id(&HeaderMap::from_iter([(REQUEST_ID.parse().unwrap(), HeaderValue::from_static(id))]))
+        };
         assert_eq!(with("pos-7.1"), "pos-7.1");
         assert_ne!(with("a b"), "a b");
     }

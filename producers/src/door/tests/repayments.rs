@@ -84,7 +84,10 @@ async fn an_admitted_request_is_answered_with_its_order() {
     let (status, answer) = ask(&bed, "pos", "1", &body()).await;
     assert_eq!(status, StatusCode::CREATED);
     assert_eq!(answer["order_id"], order(&bed, "1").as_str());
-    assert_eq!((answer["status"].as_str(), answer["expires_at"].as_str()), (Some("accepted"), Some("2025-03-10T10:02:00+08:00")));
+    assert_eq!(
+        (answer["status"].as_str(), answer["expires_at"].as_str()),
+        (Some("accepted"), Some("2025-03-10T10:02:00+08:00"))
+    );
     assert!(answer["position"].as_str().unwrap().parse::<schemas::Position>().is_ok());
     let event = bed.events().remove(0);
     assert_eq!((event.source.as_str(), event.subject.as_str()), ("/channels/ums-pos", order(&bed, "1").as_str()));
