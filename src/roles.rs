@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context, Result};
+use axum::middleware;
 use engine::stream::{Handler, Lane, LaneConfig, Stop, StreamError};
 use producers::{
     calls::Calls,
@@ -114,7 +115,10 @@ impl Running {
         let config = DoorConfig { clients: house.clients()?, ..house.config.door.clone() };
         let (log, topic, clock) = (house.log.clone(), house.events_topic(), house.clock.clone());
         let door = Door::new(config, log, topic, clock, house.pool.clone(), house.tokens.clone());
-        let app = door::router(door).merge(projections::api::router(house.pool.clone()));
+        let operators = middleware::from_fn_with_state(door.clone(), door::operators_only);
+        let reports = projections::api::router(house.pool.clone()).layer(operators);
+        let tidy_up = door.clone().tidy_up();
+        let app = door::router(door).merge(reports);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             let stopped = async move {
@@ -122,7 +126,10 @@ impl Running {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             };
-            Ok(axum::serve(listener, app).with_graceful_shutdown(stopped).await?)
+            tokio::select! {
+                served = axum::serve(listener, app).with_graceful_shutdown(stopped) => Ok(served?),
+                () = tidy_up => Ok(()),
+            }
         });
         Ok(())
     }

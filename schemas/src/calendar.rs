@@ -1,10 +1,13 @@
 //! How dates and times are read: RFC 3339 and nothing else. Chrono alone would also take years of six digits, which no
 //! table can hold, so that one such record would stop a view; and it would take looser spellings than our schemas tell.
 
-use std::borrow::Cow;
+use std::fmt;
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Unexpected, Visitor},
+};
 
 /// A date and time with its offset: `2025-03-10T10:15:03+08:00`.
 pub(crate) fn parse_time(text: &str) -> Option<DateTime<FixedOffset>> {
@@ -18,29 +21,48 @@ fn parse_date(text: &str) -> Option<NaiveDate> {
     (text.len() == 10 && text.bytes().enumerate().all(form)).then(|| text.parse().ok()).flatten()
 }
 
-type Text<'a> = Cow<'a, str>;
-
-pub(crate) fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {
-    let text = Text::deserialize(deserializer)?;
-    parse_date(&text).ok_or_else(|| D::Error::custom("a date is written as in 2025-03-10"))
+/// A text in one form.
+struct Form<T> {
+    read: fn(&str) -> Option<T>,
+    expected: &'static str,
 }
 
-pub(crate) fn optional_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NaiveDate>, D::Error> {
-    let Some(text) = Option::<Text<'_>>::deserialize(deserializer)? else { return Ok(None) };
-    date(serde::de::value::CowStrDeserializer::new(text)).map(Some)
+impl<T> Visitor<'_> for Form<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.read)(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+const DATE: Form<NaiveDate> = Form { read: parse_date, expected: "a date such as 2025-03-10" };
+const TIME: Form<DateTime<FixedOffset>> =
+    Form { read: parse_time, expected: "a time with its offset such as 2025-03-10T10:15:03+08:00" };
+
+pub(crate) fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {
+    deserializer.deserialize_str(DATE)
 }
 
 pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<FixedOffset>, D::Error> {
-    let text = Text::deserialize(deserializer)?;
-    parse_time(&text)
-        .ok_or_else(|| D::Error::custom("a time is written with its offset, as in 2025-03-10T10:15:03+08:00"))
+    deserializer.deserialize_str(TIME)
+}
+
+pub(crate) fn optional_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NaiveDate>, D::Error> {
+    #[derive(Deserialize)]
+    struct Date(#[serde(deserialize_with = "date")] NaiveDate);
+    Option::<Date>::deserialize(deserializer).map(|date| date.map(|Date(date)| date))
 }
 
 pub(crate) fn optional_time<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<DateTime<FixedOffset>>, D::Error> {
-    let Some(text) = Option::<Text<'_>>::deserialize(deserializer)? else { return Ok(None) };
-    time(serde::de::value::CowStrDeserializer::new(text)).map(Some)
+    #[derive(Deserialize)]
+    struct Time(#[serde(deserialize_with = "time")] DateTime<FixedOffset>);
+    Option::<Time>::deserialize(deserializer).map(|time| time.map(|Time(time)| time))
 }
 
 #[cfg(test)]

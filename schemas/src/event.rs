@@ -193,7 +193,9 @@ impl Event {
 
     /// A digest of what two reports of this fact must agree on.
     pub fn business_digest(&self) -> Uuid {
-        let fields = self.data.business_fields();
+        let mut fields = self.data.business_fields();
+        // One transaction told for two orders is no repeat.
+        fields.push(self.subject.as_str().into());
         Uuid::new_v5(&self.id, fields.join("\u{1f}").as_bytes())
     }
 

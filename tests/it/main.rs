@@ -2,3 +2,4 @@
 
 mod loan;
 mod rebuild;
+mod tidy;

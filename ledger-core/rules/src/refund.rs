@@ -174,10 +174,12 @@ fn automatic(order: &Order) -> Option<Decision> {
     let funding = order.funding_capture()?;
     let reason = funding_reason(order, funding);
     let duplicates = order.standing_captures().skip(1).map(|capture| (capture, RefundReason::DuplicateCapture));
-    let (capture, reason) =
-        reason.map(|reason| (funding, reason)).into_iter().chain(duplicates).find(|(capture, _)| {
-            !order.refundable(capture).is_zero() && !order.refunds.contains_key(&automatic_refund_id(capture.id))
-        })?;
+    let undecided = |capture: &Capture| {
+        let own = order.refunds.get(&automatic_refund_id(capture.id));
+        own.is_none_or(|refund| refund.initiated.is_zero()) && !order.refundable(capture).is_zero()
+    };
+    let mut due = reason.map(|reason| (funding, reason)).into_iter().chain(duplicates);
+    let (capture, reason) = due.find(|(capture, _)| undecided(capture))?;
     Some(initiate(automatic_refund_id(capture.id), capture, order.refundable(capture), reason, RefundOrigin::Saga))
 }
 
@@ -208,7 +210,12 @@ fn asked_for(order: &Order) -> Option<Decision> {
     let (id, refund) = order.refunds.iter().find(|(_, refund)| open(refund))?;
     let asked = refund.asked.as_ref()?;
     let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id);
-    match judge(order, capture, asked.amount) {
+    let judged = match capture {
+        // The saga's own refund can be asked for by nobody else.
+        Some(capture) if automatic_refund_id(capture.id) == *id => Err(RefundRejectionReason::ReservedId),
+        capture => judge(order, capture, asked.amount),
+    };
+    match judged {
         Ok(capture) => {
             Some(initiate(*id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by))
         }
@@ -244,6 +251,7 @@ fn explain(reason: RefundRejectionReason) -> &'static str {
         RefundRejectionReason::AboveRefundable => "more than is left of this capture",
         RefundRejectionReason::CaptureNotFound => "the order has no such capture",
         RefundRejectionReason::AlreadyFulfilled => "the bank has booked the repayment; it must revoke it first",
+        RefundRejectionReason::ReservedId => "this refund_id belongs to the ledger's own refund; choose another",
         RefundRejectionReason::OutcomeOpen => "the bank's answer is open; settle it with a ConfirmationResolved first",
     }
 }

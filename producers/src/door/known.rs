@@ -52,14 +52,13 @@ fn read(rows: Vec<Row>) -> KnownFacts {
     rows.iter().map(known).collect()
 }
 
+/// In the order of the ids, as they were noted.
 fn columns(places: &[(Uuid, Position)]) -> (Vec<Uuid>, Vec<i32>, Vec<i64>) {
-    let mut columns = (Vec::new(), Vec::new(), Vec::new());
-    for (id, position) in places {
-        columns.0.push(*id);
-        columns.1.push(position.partition);
-        columns.2.push(position.offset);
-    }
-    columns
+    let mut places = places.to_vec();
+    places.sort_unstable_by_key(|(id, _)| *id);
+    let ids = places.iter().map(|(id, _)| *id).collect();
+    let partitions = places.iter().map(|(_, position)| position.partition).collect();
+    (ids, partitions, places.iter().map(|(_, position)| position.offset).collect())
 }
 
 /// Takes note of these facts, and answers what was known of each before (or is now).

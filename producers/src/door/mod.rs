@@ -30,6 +30,7 @@ mod repayments;
 mod trace;
 
 pub use authority::Source;
+pub use caller::operators_only;
 pub(crate) use ingest::{Verdict, conflict, verdicts};
 pub use problem::{Code, DoorCode, Problem};
 

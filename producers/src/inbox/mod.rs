@@ -110,7 +110,8 @@ impl Inbox {
         while !pending.is_empty() {
             let mut unknown = None;
             let mut left = Vec::new();
-            for (item, answer) in self.try_append(pending, until)? {
+            let answers = self.try_append(&pending, until)?;
+            for (item, answer) in pending.into_iter().zip(answers) {
                 match answer {
                     _ if unknown.is_some() => left.push(item),
                     Ok(position) if item.rejected => tracing::debug!(%position, "a rejection is in the log"),
@@ -138,16 +139,19 @@ impl Inbox {
         Ok(places)
     }
 
-    fn try_append<'a>(
+    /// One try: the log's answer for each.
+    fn try_append(
         &self,
-        pending: Vec<Pending<'a>>,
+        pending: &[Pending<'_>],
         until: Instant,
-    ) -> Result<Vec<(Pending<'a>, Result<Position, AppendError>)>, StreamError> {
+    ) -> Result<Vec<Result<Position, AppendError>>, StreamError> {
         let events: Vec<Event> = pending.iter().map(|item| item.event.clone()).collect();
         let left = until.saturating_duration_since(Instant::now());
         let answers = self.runtime.block_on(async { timeout(left, self.publisher.append(&events)).await });
-        let answers = answers.map_err(|_| StreamError::Passing("the log does not answer in time".to_owned()))?;
-        Ok(pending.into_iter().zip(answers).collect())
+        match answers {
+            Ok(answers) if answers.len() == events.len() => Ok(answers),
+            Ok(_) | Err(_) => Err(StreamError::Passing("the log did not answer for each record in time".to_owned())),
+        }
     }
 }
 

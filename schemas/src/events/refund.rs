@@ -61,6 +61,8 @@ words! {
         CaptureNotFound = "CAPTURE_NOT_FOUND",
         /// The bank has booked it; the booking must be revoked first.
         AlreadyFulfilled = "ALREADY_FULFILLED",
+        /// The id is the one of the ledger's own refund.
+        ReservedId = "RESERVED_ID",
         /// The bank's answer is still open or uncertain.
         OutcomeOpen = "OUTCOME_OPEN",
     }

@@ -296,6 +296,16 @@ fn a_refund_of_what_the_bank_has_booked_is_refused_until_it_is_revoked() {
 }
 
 #[test]
+fn nobody_can_take_the_place_of_the_sagas_own_refund() {
+    let mut world = paid("100.00");
+    let own = world.refund_id(1, "t1").as_u128();
+    ask_for(&mut world, own, "1.00");
+    assert_eq!(refusal(&world, own), Some(RefundRejectionReason::ReservedId));
+    world.fail(1);
+    assert_eq!(world.order(1).refund_open(), yuan("100.00"));
+}
+
+#[test]
 fn a_refund_of_an_unknown_capture_is_refused() {
     let mut world = World::at("10:00:00");
     world.request(1, "100.00");

@@ -103,8 +103,12 @@ impl Bed {
         Self::at(&url)
     }
 
-    /// A door whose Postgres is at `url`.
-    pub fn at(url: &str) -> Self {
+    /// A door whose Postgres does not answer: whatever it refuses by itself needs none.
+    pub fn without_postgres() -> Self {
+        Self::at("postgres://nobody@127.0.0.1:1/nowhere")
+    }
+
+    fn at(url: &str) -> Self {
         let (log, pool, tokens) = (memory_log(&[TOPIC]), pool(url, "tests", 4).unwrap(), Tokens::new("a secret"));
         let clients = [
             ("pos", vec!["/channels/ums-pos"]),

@@ -31,7 +31,7 @@ fn changed(pointer: &str, value: Value) -> Value {
 
 /// What `pos` is told about an event that must be refused; nothing may reach the log.
 async fn refused(event: &Value) -> (u16, String) {
-    let bed = Bed::new().await;
+    let bed = Bed::without_postgres();
     let (status, answer) = bed.post_event("pos", event).await;
     assert!(bed.events().is_empty());
     (status.as_u16(), answer["code"].as_str().unwrap().to_owned())
@@ -86,6 +86,17 @@ async fn conflicting_repeat_the_same_fact_with_other_content_is_refused() {
 }
 
 #[tokio::test]
+async fn of_two_conflicting_reports_at_once_one_is_refused() {
+    let bed = Bed::new().await;
+    for n in 0..20 {
+        let (one, other) = (capture(&format!("t{n}"), "1.00"), capture(&format!("t{n}"), "2.00"));
+        let ((a, _), (b, _)) = tokio::join!(bed.post_event("pos", &one), bed.post_event("pos", &other));
+        assert_eq!([a.min(b), a.max(b)], [StatusCode::CREATED, StatusCode::CONFLICT]);
+    }
+    assert_eq!(bed.events().len(), 20);
+}
+
+#[tokio::test]
 async fn what_was_not_acknowledged_is_unknown_and_is_appended_again() {
     let bed = Bed::new().await;
     bed.log.set_faults(Faults { lost_answers: 1000, ..Faults::default() });
@@ -102,7 +113,7 @@ async fn what_was_not_acknowledged_is_unknown_and_is_appended_again() {
 
 #[tokio::test]
 async fn without_postgres_nothing_is_appended() {
-    let bed = Bed::at("postgres://nobody@127.0.0.1:1/nowhere");
+    let bed = Bed::without_postgres();
     let (status, answer) = bed.post_event("pos", &capture("t1", "800.00")).await;
     assert_eq!((status, answer["code"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("UNAVAILABLE")));
     assert!(bed.events().is_empty());
@@ -150,7 +161,7 @@ async fn a_batch_with_an_unknown_outcome_asks_for_a_repeat() {
 
 #[tokio::test]
 async fn broken_json_is_refused() {
-    let bed = Bed::new().await;
+    let bed = Bed::without_postgres();
     for (content_type, body) in [("application/cloudevents+json", "{"), ("application/cloudevents-batch+json", "[{")] {
         let (status, answer) = bed.post("pos", "/v1/events", &[("content-type", content_type)], body).await;
         assert_eq!((status, answer["code"].as_str()), (StatusCode::BAD_REQUEST, Some("BROKEN_JSON")));
@@ -164,7 +175,7 @@ async fn invalid_envelope_a_missing_attribute_is_refused() {
 
 #[tokio::test]
 async fn invalid_envelope_a_batch_is_an_array() {
-    let bed = Bed::new().await;
+    let bed = Bed::without_postgres();
     let headers = [("content-type", "application/cloudevents-batch+json")];
     let (status, answer) = bed.post("pos", "/v1/events", &headers, capture("t1", "1.00").to_string()).await;
     assert_eq!((status.as_u16(), answer["code"].as_str()), (422, Some("INVALID_ENVELOPE")));

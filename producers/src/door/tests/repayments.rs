@@ -40,7 +40,7 @@ async fn ask(bed: &Bed, client: &str, key: &str, body: &Value) -> (StatusCode, V
 
 /// What `pos` is told about a request that must be refused; nothing may reach the log.
 async fn refused(body: &Value) -> (u16, String) {
-    let bed = Bed::new().await;
+    let bed = Bed::without_postgres();
     let (status, answer) = ask(&bed, "pos", "1", body).await;
     assert!(bed.events().is_empty());
     assert!(!answer.to_string().contains(STUDENT), "{answer}");
@@ -175,7 +175,7 @@ async fn unknown_field_a_misspelt_one_is_refused() {
 
 #[tokio::test]
 async fn idempotency_key_missing_is_refused() {
-    let bed = Bed::new().await;
+    let bed = Bed::without_postgres();
     let long = "k".repeat(129);
     for headers in [&[][..], &[("idempotency-key", "")], &[("idempotency-key", long.as_str())]] {
         let (status, answer) = bed.post("pos", "/v1/loan-repayments", headers, body().to_string()).await;

@@ -10,7 +10,7 @@ use crate::door::known;
 
 #[tokio::test]
 async fn unauthorized_without_a_known_token() {
-    let bed = Bed::new().await;
+    let bed = Bed::without_postgres();
     for token in ["", "Bearer", "Bearer ", "Bearer nobody-token", "Bearer pos-toke", "Basic pos-token", "pos-token"] {
         let request = Request::post("/v1/events").header(header::AUTHORIZATION, token).body(Body::empty()).unwrap();
         let response = bed.send(request).await;
@@ -22,7 +22,7 @@ async fn unauthorized_without_a_known_token() {
 
 #[tokio::test]
 async fn unsupported_media_type_is_refused() {
-    let bed = Bed::new().await;
+    let bed = Bed::without_postgres();
     for content_type in ["text/plain", "application/xml", ""] {
         let (status, answer) = bed.post("pos", "/v1/events", &[("content-type", content_type)], "{}").await;
         assert_eq!((status.as_u16(), answer["code"].as_str()), (415, Some("UNSUPPORTED_MEDIA_TYPE")));
@@ -31,14 +31,14 @@ async fn unsupported_media_type_is_refused() {
 
 #[tokio::test]
 async fn other_paths_and_methods_are_problems_too() {
-    let bed = Bed::new().await;
+    let bed = Bed::without_postgres();
     assert_eq!(bed.get("pos", "/v1/nothing").await.1["code"], "NOT_FOUND");
     assert_eq!(bed.get("pos", "/v1/events").await.1["code"], "METHOD_NOT_ALLOWED");
 }
 
 #[tokio::test]
 async fn every_answer_carries_a_request_id() {
-    let bed = Bed::new().await;
+    let bed = Bed::without_postgres();
     let request = Request::get("/healthz").header("x-request-id", "pos-7").body(Body::empty()).unwrap();
     assert_eq!(bed.send(request).await.headers()["x-request-id"], "pos-7");
     let request = Request::get("/healthz").body(Body::empty()).unwrap();
@@ -54,13 +54,13 @@ async fn the_door_is_ready_when_log_and_postgres_answer() {
     let (status, answer) = bed.get("", "/readyz").await;
     assert_eq!((status, answer["detail"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("the log does not answer")));
     assert_eq!(bed.get("", "/healthz").await.0, StatusCode::NO_CONTENT);
-    let bed = Bed::at("postgres://nobody@127.0.0.1:1/nowhere");
+    let bed = Bed::without_postgres();
     assert_eq!(bed.get("", "/readyz").await.1["detail"], "Postgres does not answer");
 }
 
 #[tokio::test]
 async fn the_description_of_the_door_needs_no_token() {
-    let bed = Bed::new().await;
+    let bed = Bed::without_postgres();
     let (status, document) = bed.get("", "/v1/openapi.json").await;
     assert_eq!((status, document["openapi"].as_str()), (StatusCode::OK, Some("3.1.0")));
 }

@@ -87,7 +87,8 @@ fn wait_until_ready(queries: &Queries, topic: &str) -> Result<(), LogError> {
     let deadline = Instant::now() + ANSWER_WAIT;
     loop {
         match queries.shape(topic) {
-            Ok(shape) if shape.ready => return Ok(()),
+            // The metadata may name a leader that does not know of it yet, so it has to answer for itself.
+            Ok(shape) if shape.ready => return queries.ends(topic).map(drop),
             Ok(_) | Err(LogError::TopicMissing(_) | LogError::Unavailable(_)) if Instant::now() < deadline => {
                 thread::sleep(Duration::from_millis(50))
             }

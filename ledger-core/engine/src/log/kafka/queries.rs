@@ -3,7 +3,8 @@
 use std::{
     collections::HashMap,
     sync::{PoisonError, RwLock},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
@@ -14,6 +15,8 @@ use rdkafka::{
 };
 
 use super::{ANSWER_WAIT, Context, LogError, Settings, asked, misconfigured, refused};
+
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 pub(super) struct Queries {
     consumer: BaseConsumer<Context>,
@@ -88,21 +91,32 @@ impl Queries {
         Ok(found.into_iter().zip(ends).map(|(offset, end)| offset.unwrap_or(end)).collect())
     }
 
-    /// Asks the leaders of all partitions at once, one request for each broker.
+    /// Asks the leaders of all partitions at once, one request for each broker. A partition that is new or has lost its
+    /// leader has none for a moment, so the question is repeated for a while.
     fn offsets(&self, topic: &str, at: Offset) -> Result<Vec<Option<i64>>, LogError> {
+        let deadline = Instant::now() + ANSWER_WAIT;
+        loop {
+            match self.offsets_now(topic, at) {
+                Err(LogError::Unavailable(_)) if Instant::now() < deadline => thread::sleep(RETRY_DELAY),
+                answer => return answer,
+            }
+            // Brings the leaders up to date; what it answers, the next question will find.
+            let _ = self.shape(topic);
+        }
+    }
+
+    fn offsets_now(&self, topic: &str, at: Offset) -> Result<Vec<Option<i64>>, LogError> {
         self.take_events();
         let partitions = self.partitions(topic)?;
         let listed = self.list(topic, partitions, at).inspect_err(|_| self.forget(topic))?;
-        (0..partitions)
-            .map(|partition| match listed.find_partition(topic, partition) {
-                Some(element) => {
-                    element.error().map_err(|error| asked(topic, &error))?;
-                    Ok(element.offset().to_raw().filter(|offset| *offset >= 0))
-                }
-                None => Err(LogError::Unavailable(format!("no offset of partition {partition} of {topic}"))),
-            })
-            .collect::<Result<_, LogError>>()
-            .inspect_err(|_| self.forget(topic))
+        let offset = |partition| match listed.find_partition(topic, partition) {
+            Some(element) => {
+                element.error().map_err(|error| asked(topic, &error))?;
+                Ok(element.offset().to_raw().filter(|offset| *offset >= 0))
+            }
+            None => Err(LogError::Unavailable(format!("no offset of partition {partition} of {topic}"))),
+        };
+        (0..partitions).map(offset).collect::<Result<_, LogError>>().inspect_err(|_| self.forget(topic))
     }
 
     fn list(&self, topic: &str, partitions: i32, at: Offset) -> Result<TopicPartitionList, LogError> {

@@ -1,0 +1,188 @@
+//! The storm: while 2,000 orders run, every role and every engine is killed or frozen again and again.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use fastrand::Rng;
+
+use crate::{
+    audit,
+    engines::{Engines, Kafka},
+    fleet::{Death, Process},
+    load::{self, Paid, Payment},
+    world::{LEASE, World, hurried},
+};
+
+const ORDERS: usize = 2_000;
+const LOAD: Duration = Duration::from_secs(45);
+const STORM: Duration = Duration::from_secs(50);
+/// From the end of the storm until nothing is under way any more.
+const CALM: Duration = Duration::from_secs(100);
+
+/// Two of each, so that there is somebody to take over; one door, because its address is one.
+const FLEET: [(&str, &str); 7] = [
+    ("door", "door"),
+    ("projector-1", "projector"),
+    ("projector-2", "projector"),
+    ("coordinator-1", "coordinator"),
+    ("coordinator-2", "coordinator"),
+    ("executor-1", "executor"),
+    ("executor-2", "executor"),
+];
+
+/// What happens to a process, and when.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    at: Duration,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// `kill -9`, and after a while it is started again.
+    Kill { away: Duration },
+    /// SIGSTOP, then SIGCONT.
+    Freeze { time: Duration },
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    kills: usize,
+    freezes: usize,
+    /// Ended by themselves before they were at work, because an engine was away.
+    failed_starts: usize,
+    /// Ended by themselves at work: nothing that passes may do that.
+    deaths: Vec<Death>,
+}
+
+/// Faults of one process, one after the other; some freezes are shorter than the lease, most are longer.
+fn timeline(dice: &mut Rng) -> Vec<Fault> {
+    let ms = |dice: &mut Rng, from: u64, to: u64| Duration::from_millis(dice.u64(from..to));
+    let mut faults = Vec::new();
+    let mut at = ms(dice, 1_000, 8_000);
+    while at < STORM {
+        let kind = if dice.bool() {
+            Kind::Kill { away: ms(dice, 0, 1_500) }
+        } else {
+            Kind::Freeze { time: ms(dice, 1_000, 5_000) + LEASE / 4 }
+        };
+        faults.push(Fault { at, kind });
+        let (Kind::Kill { away: time } | Kind::Freeze { time }) = kind;
+        at += time + ms(dice, 2_000, 9_000);
+    }
+    faults
+}
+
+/// Does what the timeline says, and starts the process again whenever it has ended, as whoever runs it would.
+async fn torment(mut process: Process, faults: Vec<Fault>, over: Arc<AtomicBool>) -> Result<Tally> {
+    let (mut tally, began) = (Tally::default(), Instant::now());
+    let mut faults = faults.into_iter().peekable();
+    while !over.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if let Some(death) = process.death()? {
+            if death.at_work { tally.deaths.push(death) } else { tally.failed_starts += 1 }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            process.restart()?;
+        }
+        match faults.next_if(|fault| fault.at <= began.elapsed()).map(|fault| fault.kind) {
+            Some(Kind::Kill { away }) => {
+                process.kill9()?;
+                tally.kills += 1;
+                tokio::time::sleep(away).await;
+                process.restart()?;
+            }
+            Some(Kind::Freeze { time }) => {
+                process.freeze()?;
+                tally.freezes += 1;
+                tokio::time::sleep(time).await;
+                process.wake()?;
+            }
+            None => {}
+        }
+    }
+    Ok(tally)
+}
+
+async fn torment_postgres(engines: Arc<Engines>, mut dice: Rng) -> usize {
+    let (began, mut kills) = (Instant::now(), 0);
+    loop {
+        tokio::time::sleep(Duration::from_millis(dice.u64(6_000..14_000))).await;
+        if began.elapsed() > STORM {
+            return kills;
+        }
+        engines.kill_postgres();
+        kills += 1;
+    }
+}
+
+async fn torment_kafka(kafka: Option<Kafka>, mut dice: Rng) -> Result<usize> {
+    let (began, mut kills) = (Instant::now(), 0);
+    let Some(kafka) = kafka else { return Ok(0) };
+    loop {
+        tokio::time::sleep(Duration::from_millis(dice.u64(5_000..12_000))).await;
+        if began.elapsed() > STORM {
+            return Ok(kills);
+        }
+        kafka.kill().await?;
+        tokio::time::sleep(Duration::from_millis(dice.u64(0..2_000))).await;
+        kafka.resume().await?;
+        kills += 1;
+    }
+}
+
+async fn comes_to_rest(world: &World, paid: &[Paid]) -> Result<()> {
+    audit::every_notice_is_acknowledged(world, paid, CALM).await?;
+    world.comes_to_rest(CALM).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_killed_or_frozen_every_order_ends_right() -> Result<()> {
+    let mut dice = crate::dice("whatever_is_killed_or_frozen_every_order_ends_right");
+    let engines = Arc::new(Engines::start().await?);
+    let world = Arc::new(World::open(hurried(engines.config())).await?);
+    let over = Arc::new(AtomicBool::new(false));
+    let mut fleet = Vec::new();
+    for (name, role) in FLEET {
+        fleet.push(tokio::spawn(torment(world.process(name, role)?, timeline(&mut dice), over.clone())));
+    }
+    world.door_is_open().await?;
+    let postgres = tokio::spawn(torment_postgres(engines.clone(), dice.fork()));
+    let kafka = tokio::spawn(torment_kafka(engines.kafka(), dice.fork()));
+    let payments = (0..ORDERS).map(|number| Payment::draw(number, &mut dice)).collect();
+    let began = Instant::now();
+    let paid = load::pay_all(&world, payments, LOAD).await?;
+    let paid_after = began.elapsed();
+    let (postgres_kills, kafka_kills) = (postgres.await?, kafka.await??);
+    tokio::time::sleep(STORM.saturating_sub(began.elapsed())).await;
+
+    let calm = comes_to_rest(&world, &paid).await;
+    let rested_after = began.elapsed();
+    over.store(true, Ordering::SeqCst);
+    let mut tally = Tally::default();
+    for process in fleet {
+        let one = process.await??;
+        tally.kills += one.kills;
+        tally.freezes += one.freezes;
+        tally.failed_starts += one.failed_starts;
+        tally.deaths.extend(one.deaths);
+    }
+    eprintln!(
+        "{} processes killed, {} frozen, {} starts failed; Postgres killed {postgres_kills} times, Kafka {kafka_kills}; \
+         all paid after {paid_after:.1?}, at rest after {rested_after:.1?}",
+        tally.kills, tally.freezes, tally.failed_starts
+    );
+    for death in &tally.deaths {
+        eprintln!("ended by itself: {}", death.last_words);
+    }
+    calm?;
+    audit::everything_is_right(&world, &paid).await?;
+    assert!(tally.deaths.is_empty(), "nothing that passes may end a role");
+    engines.done();
+    Ok(())
+}
