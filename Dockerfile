@@ -1,10 +1,6 @@
 # One image for every role; docker-compose.yml says which role a container plays.
 
 FROM rust:1.95-trixie AS build
-# librdkafka is compiled from source.
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends cmake \
-    && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 # By name, so that neither target/ nor .env ever travels to the builder.
 COPY Cargo.toml Cargo.lock ./

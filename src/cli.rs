@@ -123,13 +123,17 @@ impl Cli {
             Command::Topics { action: TopicsAction::Check } => commands::topics::check(config, self.output).await,
             Command::Publish { file } => commands::publish::run(config, &file).await,
             Command::Order { order_id } => commands::order::run(config, &order_id, self.output).await,
-            Command::Balances { as_of } => commands::balances::run(config, as_of.as_deref(), self.output).await.map(|()| true),
+            Command::Balances { as_of } => {
+                commands::balances::run(config, as_of.as_deref(), self.output).await.map(|()| true)
+            }
             Command::Replay { from, to, account, at } => {
                 let wanted = commands::replay::Wanted { from, to, account, at };
                 commands::replay::run(config, wanted).await.map(|()| true)
             }
             Command::Rebuild { coordinator: true, .. } => commands::rebuild::coordinator(config).await.map(|()| true),
-            Command::Rebuild { accept_differences, .. } => commands::rebuild::run(config, accept_differences, self.output).await,
+            Command::Rebuild { accept_differences, .. } => {
+                commands::rebuild::run(config, accept_differences, self.output).await
+            }
             Command::Config => commands::config::run(&config).map(|()| true),
             Command::Token { source } => commands::config::token(config, &source).map(|()| true),
             Command::Health { url } => commands::health::run(&url).await,

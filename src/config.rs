@@ -1,6 +1,9 @@
 //! What is in force: defaults, then a TOML file, then the environment, then flags.
 
-use std::{net::SocketAddr, path::{Path, PathBuf}};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use figment::{
@@ -95,7 +98,9 @@ impl Config {
     /// As TOML, with everything secret masked.
     pub fn masked(&self) -> Result<String> {
         let mut shown = self.clone();
-        for secret in std::iter::once(&mut shown.secret).chain(shown.door.clients.iter_mut().map(|client| &mut client.token)) {
+        for secret in
+            std::iter::once(&mut shown.secret).chain(shown.door.clients.iter_mut().map(|client| &mut client.token))
+        {
             if !secret.is_empty() {
                 "***".clone_into(secret);
             }
@@ -112,7 +117,10 @@ pub fn mask_password(url: &str) -> String {
         return if url.contains("password") { "***".to_owned() } else { url.to_owned() };
     };
     match rest.rsplit_once('@') {
-        Some((user, host)) => format!("{scheme}://{}@{host}", user.split_once(':').map_or(user.to_owned(), |(user, _)| format!("{user}:***"))),
+        Some((user, host)) => format!(
+            "{scheme}://{}@{host}",
+            user.split_once(':').map_or(user.to_owned(), |(user, _)| format!("{user}:***"))
+        ),
         None => url.to_owned(),
     }
 }

@@ -168,12 +168,11 @@ impl House {
 
 /// Brings every table up to date; several processes may do so at once.
 fn migrate(postgres_url: &str) -> Result<()> {
-    let mut client = engine::postgres::connect(postgres_url, "ledger migrations").context("Postgres cannot be reached")?;
-    for (set, migrations) in [
-        ("engine", engine::MIGRATIONS),
-        ("producers", producers::MIGRATIONS),
-        ("projections", projections::MIGRATIONS),
-    ] {
+    let mut client =
+        engine::postgres::connect(postgres_url, "ledger migrations").context("Postgres cannot be reached")?;
+    for (set, migrations) in
+        [("engine", engine::MIGRATIONS), ("producers", producers::MIGRATIONS), ("projections", projections::MIGRATIONS)]
+    {
         engine::postgres::migrate(&mut client, set, migrations)?;
     }
     projections::generation::Generation::active(&mut client)?;

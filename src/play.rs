@@ -77,7 +77,10 @@ impl Stage {
         house.apply_topics().await?;
         let running = Running::start(&house, Role::ALL).await?;
         let door_url = format!("http://{}", running.door.context("the door is not open")?);
-        let tokens = CHANNELS.iter().map(|name| Ok((name.parse()?, house.client_token(&channel(name)?)))).collect::<Result<_>>()?;
+        let tokens = CHANNELS
+            .iter()
+            .map(|name| Ok((name.parse()?, house.client_token(&channel(name)?))))
+            .collect::<Result<_>>()?;
         sandbox.set_door(Door { url: door_url.clone(), tokens });
         Ok(Self { house, running, sandbox, http: reqwest::Client::builder().no_proxy().build()?, door_url })
     }
@@ -126,7 +129,8 @@ impl Stage {
         let response = request.send().await?;
         let status = response.status();
         let answer: Value = response.json().await?;
-        let order_id = answer["order_id"].as_str().with_context(|| format!("no order number in {status}: {answer}"))?.parse()?;
+        let order_id =
+            answer["order_id"].as_str().with_context(|| format!("no order number in {status}: {answer}"))?.parse()?;
         let verdict = answer["code"].as_str().or(answer["status"].as_str()).unwrap_or_default().to_owned();
         Ok(Answer { order_id, verdict })
     }

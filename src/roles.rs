@@ -39,13 +39,15 @@ impl Role {
     pub const ALL: &[Self] = &[Self::Door, Self::Inbox, Self::Projector, Self::Coordinator, Self::Executor];
 }
 
+type Ended = Result<(), StreamError>;
+
 /// Roles at work.
 pub struct Running {
     stop: Stop,
     tasks: JoinSet<Result<()>>,
     lanes: Vec<thread::JoinHandle<()>>,
     /// Lanes that ended tell why.
-    ended: (mpsc::UnboundedSender<Result<(), StreamError>>, mpsc::UnboundedReceiver<Result<(), StreamError>>),
+    ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     pub door: Option<SocketAddr>,
     pub sandbox: Option<Sandbox>,
 }
@@ -94,14 +96,20 @@ impl Running {
             }
             Role::Executor => {
                 let calls = Calls::new(house.config.calls.clone())?;
-                let executor = Executor::new(house.pool.clone(), house.publisher(), calls, policy, &house.config.executor);
+                let executor =
+                    Executor::new(house.pool.clone(), house.publisher(), calls, policy, &house.config.executor);
                 let stop = self.stop.clone();
                 self.tasks.spawn(async move {
                     executor.run(stop).await;
                     Ok(())
                 });
             }
-            Role::Sandbox => self.sandbox = Some(Sandbox::start(house.config.sandbox_listen, house.config.sandbox.clone(), house.clock.clone()).await?),
+            Role::Sandbox => {
+                self.sandbox = Some(
+                    Sandbox::start(house.config.sandbox_listen, house.config.sandbox.clone(), house.clock.clone())
+                        .await?,
+                )
+            }
         }
         Ok(())
     }
@@ -134,7 +142,13 @@ impl Running {
         Ok(())
     }
 
-    fn start_lane(&mut self, house: &House, projection: String, topic: String, handler: impl Handler + 'static) -> Result<()> {
+    fn start_lane(
+        &mut self,
+        house: &House,
+        projection: String,
+        topic: String,
+        handler: impl Handler + 'static,
+    ) -> Result<()> {
         let config = lane_config(house, &projection, &topic);
         let lane = Lane::new(config, house.log.clone(), house.clock.clone(), handler, self.stop.clone());
         self.start_thread(projection, move || lane.run())
@@ -146,7 +160,8 @@ impl Running {
         let (config, policy) = (lane_config(house, "", house.events_topic()), house.config.policy.clone());
         self.start_thread("views".to_owned(), move || {
             loop {
-                let generation = Generation::active(&mut engine::postgres::connect(&config.postgres_url, "ledger views")?)?;
+                let generation =
+                    Generation::active(&mut engine::postgres::connect(&config.postgres_url, "ledger views")?)?;
                 let config = LaneConfig { projection: generation.projection().to_owned(), ..config.clone() };
                 let projector = Projector::new(generation, policy.clone(), true);
                 match Lane::new(config, log.clone(), clock.clone(), projector, stop.clone()).run() {
@@ -157,7 +172,11 @@ impl Running {
         })
     }
 
-    fn start_thread(&mut self, name: String, work: impl FnOnce() -> Result<(), StreamError> + Send + 'static) -> Result<()> {
+    fn start_thread(
+        &mut self,
+        name: String,
+        work: impl FnOnce() -> Result<(), StreamError> + Send + 'static,
+    ) -> Result<()> {
         let ended = self.ended.0.clone();
         let thread = thread::Builder::new().name(name).spawn(move || {
             // Nobody listens any more once the house is closing.

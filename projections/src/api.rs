@@ -70,12 +70,16 @@ async fn wait(pool: &Pool, at: &At) -> Result<(), Response> {
     }
 }
 
-async fn order(State(pool): State<Pool>, Path(order_id): Path<String>, Query(at): Query<At>) -> Result<Response, Response> {
+async fn order(
+    State(pool): State<Pool>,
+    Path(order_id): Path<String>,
+    Query(at): Query<At>,
+) -> Result<Response, Response> {
     wait(&pool, &at).await?;
     let found = report::find_order(&pool, &order_id).await.map_err(unavailable)?;
-    found
-        .map(|order| Json(order).into_response())
-        .ok_or_else(|| problem(StatusCode::NOT_FOUND, "ORDER_NOT_FOUND", "no event of this order has reached the views"))
+    found.map(|order| Json(order).into_response()).ok_or_else(|| {
+        problem(StatusCode::NOT_FOUND, "ORDER_NOT_FOUND", "no event of this order has reached the views")
+    })
 }
 
 async fn orders(State(pool): State<Pool>, Query(at): Query<At>) -> Result<Response, Response> {

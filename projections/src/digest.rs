@@ -15,7 +15,10 @@ pub struct TableDigest {
 }
 
 /// Every table of a generation, as one snapshot when called inside a repeatable-read transaction.
-pub fn digest(client: &mut impl GenericClient, generation: &Generation) -> Result<BTreeMap<&'static str, TableDigest>, Error> {
+pub fn digest(
+    client: &mut impl GenericClient,
+    generation: &Generation,
+) -> Result<BTreeMap<&'static str, TableDigest>, Error> {
     Generation::tables()
         .map(|table| {
             let sql = format!(

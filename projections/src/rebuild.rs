@@ -48,8 +48,11 @@ impl Rebuild {
         let live = Generation::active(client)?;
         let next = Generation::create(client)?;
         let mut snapshot_client = engine::postgres::connect(&self.postgres_url, "ledger rebuild")?;
-        let mut snapshot =
-            snapshot_client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start()?;
+        let mut snapshot = snapshot_client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()?;
         snapshot.batch_execute("set local idle_in_transaction_session_timeout = 0")?;
         let compared_at = offsets(&mut snapshot, &live)?;
         self.fill(&next, Some(compared_at.clone()))?;

@@ -45,7 +45,8 @@ pub struct PositionReport {
     pub gap: String,
 }
 
-const ORDER_COLUMNS: &str = "order_id, channel, status, payment, fulfilment, refund, reason, requested::text, captured::text,
+const ORDER_COLUMNS: &str =
+    "order_id, channel, status, payment, fulfilment, refund, reason, requested::text, captured::text,
     confirmed::text, refunded::text, refund_open::text, requested_at, position";
 
 fn order(row: &deadpool_postgres::tokio_postgres::Row) -> OrderReport {
@@ -103,7 +104,9 @@ pub async fn balances_as_of(pool: &Pool, as_of: &AsOf) -> Result<Vec<BalanceRepo
     let schema = active_schema(&client).await?;
     let (filter, time, offsets) = match as_of {
         AsOf::Time(time) => ("j.recorded_at <= $1 and $2::bigint[] is not null", Some(*time), Vec::new()),
-        AsOf::Offsets(offsets) => ("$1::timestamptz is null and j.\"offset\" < $2[j.partition + 1]", None, offsets.clone()),
+        AsOf::Offsets(offsets) => {
+            ("$1::timestamptz is null and j.\"offset\" < $2[j.partition + 1]", None, offsets.clone())
+        }
     };
     let sql = format!(
         "select j.account, a.name, a.name_zh, j.owner, finance.yuan(sum(j.amount_fen)::bigint)::text
@@ -114,7 +117,8 @@ pub async fn balances_as_of(pool: &Pool, as_of: &AsOf) -> Result<Vec<BalanceRepo
 }
 
 pub async fn position(pool: &Pool) -> Result<PositionReport, WaitError> {
-    let row = pool.get().await?.query_one("select held::text, located::text, gap::text from finance.position", &[]).await?;
+    let row =
+        pool.get().await?.query_one("select held::text, located::text, gap::text from finance.position", &[]).await?;
     Ok(PositionReport { held: row.get(0), located: row.get(1), gap: row.get(2) })
 }
 

@@ -26,7 +26,13 @@ pub async fn run(config: Config, as_of: Option<&str>, output: Output) -> Result<
     let mut total = Balance::ZERO;
     for row in &balances {
         total += row.balance.parse::<Balance>()?;
-        rows.push([row.account.to_string(), row.name.clone(), row.name_zh.clone(), row.owner.clone(), row.balance.clone()]);
+        rows.push([
+            row.account.to_string(),
+            row.name.clone(),
+            row.name_zh.clone(),
+            row.owner.clone(),
+            row.balance.clone(),
+        ]);
     }
     if output == Output::Table {
         rows.push([String::new(), "total".to_owned(), "合计".to_owned(), String::new(), total.to_string()]);

@@ -14,6 +14,9 @@ pub fn run(config: &Config) -> Result<()> {
 pub fn token(config: Config, source: &Source) -> Result<()> {
     let configured = config.door.clients.iter().find(|client| client.sources.contains(source));
     let secret = if config.secret.is_empty() { house::kept_secret(&config.data_dir)? } else { config.secret.clone() };
-    println!("{}", configured.map_or_else(|| Tokens::new(&secret).client(&source.to_string()), |client| client.token.clone()));
+    println!(
+        "{}",
+        configured.map_or_else(|| Tokens::new(&secret).client(&source.to_string()), |client| client.token.clone())
+    );
     Ok(())
 }

@@ -60,16 +60,25 @@ pub async fn play(stage: &Stage, say: impl Fn(&str)) -> Result<Day> {
     say("T, Monday 2025-03-10: seven students repay 学生还款");
     payments(stage, &mut day).await?;
     stage.rest().await?;
-    check(stage, &mut day, "T", &[("1110", "7100.00"), ("2010", "-300.00"), ("2110", "-6800.00"), ("2210", "0.00")]).await?;
+    check(stage, &mut day, "T", &[("1110", "7100.00"), ("2010", "-300.00"), ("2110", "-6800.00"), ("2210", "0.00")])
+        .await?;
     say("T+1, Tuesday: the channels settle 渠道结算");
     stage.wait_until(at("2025-03-11T10:00:00+08:00")?).await?;
     settle(stage).await?;
-    let after_receipt = [("1010", "7085.80"), ("1110", "0.00"), ("1120", "0.00"), ("2010", "-300.00"), ("2110", "-6800.00"), ("5010", "14.20")];
+    let after_receipt = [
+        ("1010", "7085.80"),
+        ("1110", "0.00"),
+        ("1120", "0.00"),
+        ("2010", "-300.00"),
+        ("2110", "-6800.00"),
+        ("5010", "14.20"),
+    ];
     check(stage, &mut day, "T+1", &after_receipt).await?;
     say("D+2, Wednesday: the bank gets its money 划付银行");
     stage.wait_until(at("2025-03-12T10:00:00+08:00")?).await?;
     remit(stage, &day).await?;
-    check(stage, &mut day, "D+2", &[("1010", "285.80"), ("2010", "-300.00"), ("2110", "0.00"), ("5010", "14.20")]).await?;
+    check(stage, &mut day, "D+2", &[("1010", "285.80"), ("2010", "-300.00"), ("2110", "0.00"), ("5010", "14.20")])
+        .await?;
     let position = report::position(&stage.house.pool).await?;
     for (what, expected, actual) in
         [("held", "300.00", position.held), ("where", "285.80", position.located), ("gap", "14.20", position.gap)]
@@ -143,9 +152,14 @@ async fn reversed(stage: &Stage) -> Result<OrderId> {
 async fn declined_and_repeated(stage: &Stage) -> Result<(OrderId, OrderId)> {
     let source = format!("/channels/{CQP}");
     let first = stage.accepted(&Ask::new(CQP, "K-A6", "600.00", "A6")).await?;
-    let initiated = PaymentInitiated { attempt: 1, method: Method::Cqp, amount: yuan("600.00")?, channel_order_no: None };
-    let declined =
-        PaymentDeclined { attempt: 1, response_code: "51".into(), message: "余额不足 not enough money".into(), evidence: Evidence::AsyncNotice };
+    let initiated =
+        PaymentInitiated { attempt: 1, method: Method::Cqp, amount: yuan("600.00")?, channel_order_no: None };
+    let declined = PaymentDeclined {
+        attempt: 1,
+        response_code: "51".into(),
+        message: "余额不足 not enough money".into(),
+        evidence: Evidence::AsyncNotice,
+    };
     stage.tell(&source, &[stage.event(&source, &first, initiated), stage.event(&source, &first, declined)]).await?;
     let too_early = stage.ask(&Ask::new(CQP, "K-A6", "600.00", "A6 too early")).await?;
     ensure!(too_early.verdict == "IN_FLIGHT", "A6 should still be in flight, not {}", too_early.verdict);
@@ -230,11 +244,17 @@ async fn check(stage: &Stage, day: &mut Day, when: &'static str, expected: &[(&s
     for (account, amount) in expected {
         let actual = total(&balances, account)?;
         let name = rules::accounts::AccountCode::ALL.iter().find(|code| code.number().to_string() == *account);
-        let what = name.map_or_else(|| (*account).to_owned(), |code| format!("{account} {} {}", code.name(), code.zh()));
+        let what =
+            name.map_or_else(|| (*account).to_owned(), |code| format!("{account} {} {}", code.name(), code.zh()));
         day.checks.push(Check { when, what, expected: (*amount).to_owned(), actual });
     }
     let sum = balances.iter().map(|row| row.balance.parse::<Balance>()).sum::<Result<Balance, _>>()?;
-    day.checks.push(Check { when, what: "trial balance 试算合计".to_owned(), expected: "0.00".to_owned(), actual: sum.to_string() });
+    day.checks.push(Check {
+        when,
+        what: "trial balance 试算合计".to_owned(),
+        expected: "0.00".to_owned(),
+        actual: sum.to_string(),
+    });
     Ok(())
 }
 
@@ -273,15 +293,31 @@ pub async fn run(mut config: Config, exit: bool) -> Result<bool> {
 async fn show(stage: &Stage, day: &Day, took: std::time::Duration) -> Result<()> {
     let mut orders = Rows::new(&["order 订单", "amount", "status", "状态", "reason 原因"], &[1]);
     for (name, id) in &day.orders {
-        let order = report::find_order(&stage.house.pool, id.as_str()).await?.context("an order of the day has no row")?;
-        let zh = rules::order::OrderStatus::ALL.iter().find(|status| status.as_str() == order.status).map_or("", |status| status.zh());
-        orders.push([(*name).to_owned(), order.requested, order.status, zh.to_owned(), order.reason.unwrap_or_default()]);
+        let order =
+            report::find_order(&stage.house.pool, id.as_str()).await?.context("an order of the day has no row")?;
+        let zh = rules::order::OrderStatus::ALL
+            .iter()
+            .find(|status| status.as_str() == order.status)
+            .map_or("", |status| status.zh());
+        orders.push([
+            (*name).to_owned(),
+            order.requested,
+            order.status,
+            zh.to_owned(),
+            order.reason.unwrap_or_default(),
+        ]);
     }
     println!("{}\n", table(&orders));
     let mut checks = Rows::new(&["day", "account 科目", "expected 应为", "actual 实为", ""], &[2, 3]);
     for check in &day.checks {
         let mark = if check.agrees() { "✓" } else { "✗ differs" };
-        checks.push([check.when.to_owned(), check.what.clone(), check.expected.clone(), check.actual.clone(), mark.to_owned()]);
+        checks.push([
+            check.when.to_owned(),
+            check.what.clone(),
+            check.expected.clone(),
+            check.actual.clone(),
+            mark.to_owned(),
+        ]);
     }
     println!("{}\n", table(&checks));
     let differing = day.checks.iter().filter(|check| !check.agrees()).count();
@@ -289,6 +325,10 @@ async fn show(stage: &Stage, day: &Day, took: std::time::Duration) -> Result<()>
         0 => "every figure agrees 全部相符".to_owned(),
         n => format!("{n} figures differ 不符"),
     };
-    println!("{verdict}; {:.1} s on {}\n", took.as_secs_f32(), stage.house.config.log.split('?').next().unwrap_or_default());
+    println!(
+        "{verdict}; {:.1} s on {}\n",
+        took.as_secs_f32(),
+        stage.house.config.log.split('?').next().unwrap_or_default()
+    );
     Ok(())
 }

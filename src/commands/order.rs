@@ -25,7 +25,11 @@ pub async fn run(config: Config, order_id: &OrderId, output: Output) -> Result<b
         let reason = order.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         println!("{order_id}  {}{reason}", order.status);
     }
-    print(output, &rows(&events), &json!({ "order": order, "events": events.iter().map(as_json).collect::<Vec<_>>() }))?;
+    print(
+        output,
+        &rows(&events),
+        &json!({ "order": order, "events": events.iter().map(as_json).collect::<Vec<_>>() }),
+    )?;
     Ok(true)
 }
 
@@ -33,7 +37,8 @@ fn rows(events: &[Recorded]) -> Rows {
     let mut rows = Rows::new(&["position", "recorded", "event", "source", "postings"], &[]);
     for read in events {
         let legs = postings(&read.event);
-        let legs: Vec<String> = legs.iter().map(|leg| format!("{:>12}  {}", leg.amount.to_string(), leg.account)).collect();
+        let legs: Vec<String> =
+            legs.iter().map(|leg| format!("{:>12}  {}", leg.amount.to_string(), leg.account)).collect();
         rows.push([
             read.position.to_string(),
             rules::business_day::shanghai(&read.recorded_at).format("%Y-%m-%d %H:%M:%S").to_string(),

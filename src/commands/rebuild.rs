@@ -45,7 +45,10 @@ pub async fn run(config: Config, accept_differences: bool, output: Output) -> Re
     if shown {
         eprintln!("generation {} is shown", rebuilt.generation.id());
     } else {
-        eprintln!("the old views stay; look into {} and run again with --accept-differences", rebuilt.generation.schema());
+        eprintln!(
+            "the old views stay; look into {} and run again with --accept-differences",
+            rebuilt.generation.schema()
+        );
     }
     Ok(shown)
 }

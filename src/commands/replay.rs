@@ -69,7 +69,8 @@ fn replay(log: &dyn Log, topic: &str, wanted: &Wanted) -> Result<()> {
 fn bounds(log: &dyn Log, topic: &str, wanted: &Wanted) -> Result<(Vec<i64>, Vec<i64>)> {
     let ends = log.ends(topic)?;
     if let Some(at) = wanted.at {
-        let only = |value: i64| (0..).zip(&ends).map(|(p, _): (i32, _)| if p == at.partition { value } else { 0 }).collect();
+        let only =
+            |value: i64| (0..).zip(&ends).map(|(p, _): (i32, _)| if p == at.partition { value } else { 0 }).collect();
         return Ok((only(at.offset), only(at.offset + 1)));
     }
     let starts = match wanted.from {

@@ -4,6 +4,8 @@
 //! then measures the time from append to visible view at a steady rate. Every figure is printed with what was checked.
 //! LEDGER_TEST_KAFKA=host:port chooses Kafka; BENCH_EVENTS, BENCH_RATE and BENCH_SECONDS its size.
 
+#![allow(clippy::float_arithmetic, reason = "rates and times are no money")]
+
 use std::{
     path::PathBuf,
     process::{Child, Command},
@@ -43,7 +45,7 @@ async fn main() -> Result<()> {
 
     // The coordinator decides on what comes after its first start, so it is started once on the empty log.
     let mut roles = Roles::start(&house)?;
-    house.come_to_rest(Duration::from_secs(60)).await?;
+    until_the_coordinator_has_begun(&house).await?;
     roles.stop()?;
 
     let appended = append_backlog(&house.publisher(), events).await?;
@@ -70,8 +72,15 @@ async fn main() -> Result<()> {
 async fn describe(house: &House) -> Result<()> {
     let version: String = house.pool.get().await?.query_one("select version()", &[]).await?.get(0);
     let cores = std::thread::available_parallelism()?;
-    println!("machine           {cores} cores; log {}; {}", house.config.log, version.split(" on ").next().unwrap_or_default());
-    println!("settings          12 partitions, replication {}, acks=all, fsync on; one lane per role", house.config.replication);
+    println!(
+        "machine           {cores} cores; log {}; {}",
+        house.config.log,
+        version.split(" on ").next().unwrap_or_default()
+    );
+    println!(
+        "settings          12 partitions, replication {}, acks=all, fsync on; one lane per role",
+        house.config.replication
+    );
     Ok(())
 }
 
@@ -209,6 +218,16 @@ async fn append_backlog(publisher: &Publisher, events: usize) -> Result<f64> {
     Ok(events as f64 / spent.as_secs_f64())
 }
 
+async fn until_the_coordinator_has_begun(house: &House) -> Result<()> {
+    let client = house.pool.get().await?;
+    let until = Instant::now() + Duration::from_secs(60);
+    while client.query_one("select count(*) from coordinator.live_from", &[]).await?.get::<_, i64>(0) < 12 {
+        ensure!(Instant::now() < until, "the coordinator did not begin");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
 /// Waits until the views include every fact and every decision; answers how many events that is.
 async fn until_projected(house: &House, facts: usize) -> Result<i64> {
     let decisions = facts / FACTS * 2;
@@ -217,7 +236,13 @@ async fn until_projected(house: &House, facts: usize) -> Result<i64> {
         let total: i64 = ends.iter().sum();
         let client = house.pool.get().await?;
         let views = projections::report::active_schema(&client).await?;
-        let projected: i64 = client.query_one("select coalesce(sum(next_offset), 0)::bigint from engine.fence where projection = $1", &[&views]).await?.get(0);
+        let projected: i64 = client
+            .query_one(
+                "select coalesce(sum(next_offset), 0)::bigint from engine.fence where projection = $1",
+                &[&views],
+            )
+            .await?
+            .get(0);
         if projected >= total && usize::try_from(total)? >= facts + decisions {
             return Ok(total);
         }
@@ -228,9 +253,11 @@ async fn until_projected(house: &House, facts: usize) -> Result<i64> {
 /// The figures are worth nothing if the books are wrong.
 async fn check(house: &House, facts: usize) -> Result<()> {
     let client = house.pool.get().await?;
-    let completed: i64 = client.query_one("select count(*) from finance.orders where status = 'completed'", &[]).await?.get(0);
+    let completed: i64 =
+        client.query_one("select count(*) from finance.orders where status = 'completed'", &[]).await?.get(0);
     ensure!(usize::try_from(completed)? == facts / FACTS, "{completed} orders are completed, not {}", facts / FACTS);
-    let sum: i64 = client.query_one("select coalesce(sum(balance * 100), 0)::bigint from finance.balances", &[]).await?.get(0);
+    let sum: i64 =
+        client.query_one("select coalesce(sum(balance * 100), 0)::bigint from finance.balances", &[]).await?.get(0);
     ensure!(sum == 0, "the trial balance is {sum} fen");
     println!("checked           {completed:>10} orders completed, trial balance 0.00");
     Ok(())

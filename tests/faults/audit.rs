@@ -28,7 +28,8 @@ pub async fn every_notice_is_acknowledged(world: &World, paid: &[Paid], patience
     let until = Instant::now() + patience;
     loop {
         let books = world.sandbox.books();
-        let acknowledged = |paid: &Paid| books.captures[&paid.order].iter().map(|capture| capture.notices_acknowledged).sum::<u32>();
+        let acknowledged =
+            |paid: &Paid| books.captures[&paid.order].iter().map(|capture| capture.notices_acknowledged).sum::<u32>();
         let Some(waiting) = paid.iter().find(|paid| acknowledged(paid) < paid.notices) else { return Ok(()) };
         ensure!(Instant::now() < until, "the door was not told of {waiting:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -78,7 +79,10 @@ fn every_acknowledged_request_is_in_the_log(log: &[Record], paid: &[Paid]) {
     for order in paid {
         let Some(position) = order.position else { continue };
         let request = event(stored[&position]);
-        assert_eq!((request.subject.as_str(), request.data.event_type()), (order.order.as_str(), "ledger.repayment.requested.v1"));
+        assert_eq!(
+            (request.subject.as_str(), request.data.event_type()),
+            (order.order.as_str(), "ledger.repayment.requested.v1")
+        );
     }
 }
 
@@ -114,7 +118,8 @@ fn every_order_was_decided_once(log: &[Record], paid: &[Paid]) {
 async fn every_order_ended_right(world: &World, paid: &[Paid]) -> Result<()> {
     let client = world.house.pool.get().await?;
     let shown = client.query("select order_id, status, refund from finance.orders", &[]).await?;
-    let shown: BTreeMap<String, (String, String)> = shown.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+    let shown: BTreeMap<String, (String, String)> =
+        shown.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
     let known = client.query("select key, state from coordinator.orders", &[]).await?;
     let known: BTreeMap<String, String> = known.iter().map(|row| (row.get(0), row.get(1))).collect();
     for order in paid {
@@ -137,7 +142,8 @@ pub async fn the_books_are_balanced(world: &World) -> Result<()> {
     let sum = balances.iter().map(|row| row.balance.parse::<Balance>()).sum::<Result<Balance, _>>()?;
     assert_eq!(sum, Balance::ZERO, "the trial balance");
     let position = report::position(&world.house.pool).await?;
-    let [held, located, gap] = [&position.held, &position.located, &position.gap].map(|text| text.parse::<Balance>().unwrap());
+    let [held, located, gap] =
+        [&position.held, &position.located, &position.gap].map(|text| text.parse::<Balance>().unwrap());
     assert_eq!(located + gap, held);
     Ok(())
 }

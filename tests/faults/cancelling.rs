@@ -10,7 +10,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use engine::task::{self, NewTask};
 use ledger::roles::{Role, Running};
+use postgres::Transaction;
 use producers::sandbox::{BankStep, Capture, NoticeStep, Script};
 use rules::business_day::shanghai;
 use schemas::{
@@ -198,7 +200,10 @@ async fn judge(world: &World, seen: &Seen, orders: &[(OrderId, Capture)]) -> Res
                 "completed"
             }
             (false, true) => {
-                ensure!(books.refunded(order) == capture.amount, "{order}: a refund that was sent moved the wrong amount");
+                ensure!(
+                    books.refunded(order) == capture.amount,
+                    "{order}: a refund that was sent moved the wrong amount"
+                );
                 sent += 1;
                 "exception"
             }
@@ -209,4 +214,38 @@ async fn judge(world: &World, seen: &Seen, orders: &[(OrderId, Capture)]) -> Res
         ensure!(status == expected, "{order} is {status}, not {expected}");
     }
     Ok((cancelled, sent))
+}
+
+/// Its outcome reached the log, and its executor died before it could say so: nobody needs to work on it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawn_task_of_a_dead_executor_ends_by_itself() -> Result<()> {
+    const LEASE: Duration = Duration::from_millis(200);
+    let world = World::open(ledger_tests::config().await?).await?;
+    let (pool, now) = (&world.house.pool, chrono::Utc::now());
+    let wanted = NewTask { key: "refund/1".to_owned(), payload: String::new(), due_at: now, unknown: false };
+    in_one_transaction(&world, move |tx| task::insert(tx, &[wanted])).await?;
+    let claimed = task::claim(pool, 10, now, LEASE).await?;
+    ensure!(task::submit(pool, &claimed[0], LEASE).await?);
+    in_one_transaction(&world, |tx| task::withdraw(tx, &["refund/1".to_owned()])).await?;
+    assert_eq!(state(&world).await?, "submitted", "its call may still be under way");
+    tokio::time::sleep(LEASE * 2).await;
+    assert_eq!(task::claim(pool, 10, now, LEASE).await?, []);
+    assert_eq!(state(&world).await?, "cancelled");
+    Ok(())
+}
+
+async fn state(world: &World) -> Result<String> {
+    Ok(world.house.pool.get().await?.query_one("select state from engine.task", &[]).await?.get(0))
+}
+
+async fn in_one_transaction(
+    world: &World,
+    work: impl FnOnce(&mut Transaction<'_>) -> std::result::Result<(), postgres::Error> + Send + 'static,
+) -> Result<()> {
+    let transaction = move |client: &mut postgres::Client| {
+        let mut tx = client.transaction()?;
+        work(&mut tx)?;
+        Ok(tx.commit()?)
+    };
+    world.house.with_client("faults", transaction).await
 }

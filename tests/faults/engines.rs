@@ -24,11 +24,10 @@ pub struct Engines {
 
 impl Engines {
     pub async fn start() -> Result<Self> {
-        let pid = std::process::id();
-        let folder = env::temp_dir().join(format!("ledger-tests-{pid}")).join(format!("engines-{}", Uuid::new_v4().simple()));
+        let folder = env::temp_dir().join(format!("ledger-faults-{}", Uuid::new_v4().simple()));
         tokio::task::spawn_blocking(move || {
             fs::create_dir_all(&folder)?;
-            let kafka = env::var_os(ledger_tests::KAFKA_VARIABLE).map(|_| Kafka::start()).transpose()?;
+            let kafka = (ledger_tests::log_url() != "postgres").then(Kafka::start).transpose()?;
             let postgres = Some(Server::start(&folder.join("postgres"))?);
             Ok(Self { folder, postgres, kafka, done: AtomicBool::new(false) })
         })
@@ -139,7 +138,8 @@ impl Kafka {
 
 fn script(folder: &Path, arguments: &[&str]) -> Result<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kafka.sh");
-    let output = Command::new(script).args(arguments).arg("--dir").arg(folder).output().context("kafka.sh cannot run")?;
+    let output =
+        Command::new(script).args(arguments).arg("--dir").arg(folder).output().context("kafka.sh cannot run")?;
     ensure!(output.status.success(), "kafka.sh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

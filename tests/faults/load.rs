@@ -137,7 +137,9 @@ pub async fn pay_all(world: &Arc<World>, payments: Vec<Payment>, window: Duratio
         let (seat, world) = (Arc::clone(&seats).acquire_owned().await?, Arc::clone(world));
         payers.push(tokio::spawn(async move {
             let _seat = seat;
-            tokio::time::timeout(PATIENCE, pay(&world, &payment)).await.with_context(|| format!("{} waits for ever", payment.key))?
+            tokio::time::timeout(PATIENCE, pay(&world, &payment))
+                .await
+                .with_context(|| format!("{} waits for ever", payment.key))?
         }));
     }
     let mut paid = Vec::with_capacity(payers.len());
@@ -171,7 +173,8 @@ pub async fn request(world: &World, payment: &Payment) -> Result<(OrderId, Optio
         let asked = world.http.post(&url).bearer_auth(token(world, payment)?).header("idempotency-key", &payment.key);
         if let Some((status, answer)) = heard(asked.json(&request).send().await).await {
             let order = answer["order_id"].as_str().with_context(|| format!("{}: {status}: {answer}", payment.key))?;
-            let position = answer["position"].as_str().map(|text| text.parse().map_err(anyhow::Error::msg)).transpose()?;
+            let position =
+                answer["position"].as_str().map(|text| text.parse().map_err(anyhow::Error::msg)).transpose()?;
             return Ok((order.parse()?, position, is_verdict(payment, status, &answer)?));
         }
         tokio::time::sleep(Duration::from_millis(150)).await;

@@ -1,6 +1,7 @@
 //! The storm: while 2,000 orders run, every role and every engine is killed or frozen again and again.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,8 +23,10 @@ use crate::{
 const ORDERS: usize = 2_000;
 const LOAD: Duration = Duration::from_secs(45);
 const STORM: Duration = Duration::from_secs(50);
+/// At this time everything is killed at once.
+const POWER_CUT: Duration = Duration::from_secs(25);
 /// From the end of the storm until nothing is under way any more.
-const CALM: Duration = Duration::from_secs(100);
+const CALM: Duration = Duration::from_secs(60);
 
 /// Two of each, so that there is somebody to take over; one door, because its address is one.
 const FLEET: [(&str, &str); 7] = [
@@ -55,17 +58,20 @@ enum Kind {
 struct Tally {
     kills: usize,
     freezes: usize,
-    /// Ended by themselves before they were at work, because an engine was away.
-    failed_starts: usize,
+    /// Ended by themselves before they were at work, because an engine was away: how often, by their last line.
+    failed_starts: BTreeMap<String, usize>,
     /// Ended by themselves at work: nothing that passes may do that.
     deaths: Vec<Death>,
 }
 
-/// Faults of one process, one after the other; some freezes are shorter than the lease, most are longer.
+fn ms(dice: &mut Rng, from: u64, to: u64) -> Duration {
+    Duration::from_millis(dice.u64(from..to))
+}
+
+/// Faults of one process, one after the other. Some freezes are shorter than the lease, most are longer.
 fn timeline(dice: &mut Rng) -> Vec<Fault> {
-    let ms = |dice: &mut Rng, from: u64, to: u64| Duration::from_millis(dice.u64(from..to));
-    let mut faults = Vec::new();
-    let mut at = ms(dice, 1_000, 8_000);
+    let mut faults = vec![Fault { at: POWER_CUT, kind: Kind::Kill { away: ms(dice, 500, 3_000) } }];
+    let mut at = ms(dice, 500, 5_000);
     while at < STORM {
         let kind = if dice.bool() {
             Kind::Kill { away: ms(dice, 0, 1_500) }
@@ -74,9 +80,22 @@ fn timeline(dice: &mut Rng) -> Vec<Fault> {
         };
         faults.push(Fault { at, kind });
         let (Kind::Kill { away: time } | Kind::Freeze { time }) = kind;
-        at += time + ms(dice, 2_000, 9_000);
+        at += time + ms(dice, 1_000, 6_000);
     }
+    faults.sort_by_key(|fault| fault.at);
     faults
+}
+
+/// When an engine is killed.
+fn kills(dice: &mut Rng) -> Vec<Duration> {
+    let mut kills = vec![POWER_CUT];
+    let mut at = ms(dice, 3_000, 9_000);
+    while at < STORM {
+        kills.push(at);
+        at += ms(dice, 6_000, 14_000);
+    }
+    kills.sort();
+    kills
 }
 
 /// Does what the timeline says, and starts the process again whenever it has ended, as whoever runs it would.
@@ -86,7 +105,12 @@ async fn torment(mut process: Process, faults: Vec<Fault>, over: Arc<AtomicBool>
     while !over.load(Ordering::SeqCst) {
         tokio::time::sleep(Duration::from_millis(20)).await;
         if let Some(death) = process.death()? {
-            if death.at_work { tally.deaths.push(death) } else { tally.failed_starts += 1 }
+            if death.at_work {
+                tally.deaths.push(death)
+            } else {
+                let last = death.last_words.lines().last().unwrap_or_default().to_owned();
+                *tally.failed_starts.entry(last).or_default() += 1;
+            }
             tokio::time::sleep(Duration::from_millis(200)).await;
             process.restart()?;
         }
@@ -109,31 +133,28 @@ async fn torment(mut process: Process, faults: Vec<Fault>, over: Arc<AtomicBool>
     Ok(tally)
 }
 
-async fn torment_postgres(engines: Arc<Engines>, mut dice: Rng) -> usize {
-    let (began, mut kills) = (Instant::now(), 0);
-    loop {
-        tokio::time::sleep(Duration::from_millis(dice.u64(6_000..14_000))).await;
-        if began.elapsed() > STORM {
-            return kills;
-        }
+async fn torment_postgres(engines: Arc<Engines>, kills: Vec<Duration>) -> usize {
+    let began = Instant::now();
+    for at in &kills {
+        tokio::time::sleep(at.saturating_sub(began.elapsed())).await;
         engines.kill_postgres();
-        kills += 1;
     }
+    kills.len()
 }
 
-async fn torment_kafka(kafka: Option<Kafka>, mut dice: Rng) -> Result<usize> {
-    let (began, mut kills) = (Instant::now(), 0);
-    let Some(kafka) = kafka else { return Ok(0) };
-    loop {
-        tokio::time::sleep(Duration::from_millis(dice.u64(5_000..12_000))).await;
-        if began.elapsed() > STORM {
-            return Ok(kills);
+async fn torment_kafka(kafka: Option<Kafka>, kills: Vec<Duration>) -> Result<usize> {
+    let began = Instant::now();
+    let (Some(kafka), mut count) = (kafka, 0) else { return Ok(0) };
+    for at in kills {
+        tokio::time::sleep(at.saturating_sub(began.elapsed())).await;
+        // It may have been away for longer than until the next kill.
+        if began.elapsed() < STORM {
+            kafka.kill().await?;
+            kafka.resume().await?;
+            count += 1;
         }
-        kafka.kill().await?;
-        tokio::time::sleep(Duration::from_millis(dice.u64(0..2_000))).await;
-        kafka.resume().await?;
-        kills += 1;
     }
+    Ok(count)
 }
 
 async fn comes_to_rest(world: &World, paid: &[Paid]) -> Result<()> {
@@ -152,8 +173,8 @@ async fn whatever_is_killed_or_frozen_every_order_ends_right() -> Result<()> {
         fleet.push(tokio::spawn(torment(world.process(name, role)?, timeline(&mut dice), over.clone())));
     }
     world.door_is_open().await?;
-    let postgres = tokio::spawn(torment_postgres(engines.clone(), dice.fork()));
-    let kafka = tokio::spawn(torment_kafka(engines.kafka(), dice.fork()));
+    let postgres = tokio::spawn(torment_postgres(engines.clone(), kills(&mut dice)));
+    let kafka = tokio::spawn(torment_kafka(engines.kafka(), kills(&mut dice)));
     let payments = (0..ORDERS).map(|number| Payment::draw(number, &mut dice)).collect();
     let began = Instant::now();
     let paid = load::pay_all(&world, payments, LOAD).await?;
@@ -169,14 +190,21 @@ async fn whatever_is_killed_or_frozen_every_order_ends_right() -> Result<()> {
         let one = process.await??;
         tally.kills += one.kills;
         tally.freezes += one.freezes;
-        tally.failed_starts += one.failed_starts;
+        for (why, count) in one.failed_starts {
+            *tally.failed_starts.entry(why).or_default() += count;
+        }
         tally.deaths.extend(one.deaths);
     }
     eprintln!(
         "{} processes killed, {} frozen, {} starts failed; Postgres killed {postgres_kills} times, Kafka {kafka_kills}; \
          all paid after {paid_after:.1?}, at rest after {rested_after:.1?}",
-        tally.kills, tally.freezes, tally.failed_starts
+        tally.kills,
+        tally.freezes,
+        tally.failed_starts.values().sum::<usize>()
     );
+    for (why, count) in &tally.failed_starts {
+        eprintln!("{count} starts failed: {}", why.trim());
+    }
     for death in &tally.deaths {
         eprintln!("ended by itself: {}", death.last_words);
     }

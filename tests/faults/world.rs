@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use engine::clock::Clock;
 use ledger::{config::Config, house::House, play};
 use producers::{
@@ -79,7 +79,10 @@ impl World {
     /// Waits until the door answers.
     pub async fn door_is_open(&self) -> Result<()> {
         let url = format!("{}/readyz", self.door_url);
-        eventually("the door opens", async || Ok(self.http.get(&url).send().await.is_ok_and(|a| a.status().is_success()))).await
+        eventually("the door opens", async || {
+            Ok(self.http.get(&url).send().await.is_ok_and(|a| a.status().is_success()))
+        })
+        .await
     }
 
     /// Waits until so many living lanes hold all partitions of a projection among them.
@@ -128,17 +131,30 @@ impl World {
     /// Waits until nothing is under way, and nothing will come up by itself within ten minutes.
     pub async fn comes_to_rest(&self, patience: Duration) -> Result<()> {
         let until = Instant::now() + patience;
-        let sql = "select exists (select from engine.task where state in ('ready', 'claimed', 'submitted', 'unknown'))
-                   or exists (select from coordinator.orders where due_at < now() + interval '10 minutes')";
-        loop {
-            self.house.come_to_rest(until.saturating_duration_since(Instant::now())).await?;
-            let open: bool = self.house.pool.get().await?.query_one(sql, &[]).await?.get(0);
-            if !open {
-                return Ok(());
+        while self.house.come_to_rest(Duration::from_secs(1)).await.is_err() || !self.under_way().await?.is_empty() {
+            if Instant::now() > until {
+                bail!("after {patience:?} there is still under way: {:#?}", self.under_way().await?);
             }
-            ensure!(Instant::now() < until, "something is still under way after {patience:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        Ok(())
+    }
+
+    /// What is still to be done, in words.
+    async fn under_way(&self) -> Result<Vec<String>> {
+        let sql = "select format('task %s %s, due %s, lease %s: %s', key, state, due_at, lease_until, last_error)
+                   from engine.task where state in ('ready', 'claimed', 'submitted', 'unknown')
+                   union all select format('order %s, due %s', key, due_at) from coordinator.orders
+                   where due_at < now() + interval '10 minutes'
+                   union all select 'not sent: ' || event from coordinator.outbox
+                   union all select format('%s %s: epoch %s next %s, end %s, lease %s', projection, f.partition, epoch,
+                     f.next_offset, ends.o, lease_until)
+                   from engine.fence f join unnest($1::bigint[]) with ordinality ends (o, n) on f.partition = n - 1
+                   where f.next_offset < ends.o
+                   limit 100";
+        let ends = self.house.ends().await?;
+        let rows = self.house.pool.get().await?.query(sql, &[&ends]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Every record of the log, each partition's in order.
@@ -148,7 +164,8 @@ impl World {
             let ends = log.ends(&topic)?;
             let wanted = usize::try_from(ends.iter().sum::<i64>())?;
             let mut reader = log.reader(&topic)?;
-            let beginnings: Vec<Position> = (0..).zip(&ends).map(|(partition, _)| Position { partition, offset: 0 }).collect();
+            let beginnings: Vec<Position> =
+                (0..).zip(&ends).map(|(partition, _)| Position { partition, offset: 0 }).collect();
             reader.assign(&beginnings)?;
             let (mut records, until) = (Vec::with_capacity(wanted), Instant::now() + Duration::from_secs(60));
             while records.len() < wanted {

@@ -94,7 +94,8 @@ impl Handler for Scribe {
         let passing = |error: std::io::Error| StreamError::Passing(error.to_string());
         let mut copy = tx.copy_in("copy applied from stdin")?;
         for record in &batch.records {
-            writeln!(copy, "{}\t{}\t{}", record.position.partition, record.position.offset, self.name).map_err(passing)?;
+            writeln!(copy, "{}\t{}\t{}", record.position.partition, record.position.offset, self.name)
+                .map_err(passing)?;
         }
         copy.flush().map_err(passing)?;
         self.freezes(Where::InsideCopy);
@@ -127,7 +128,13 @@ impl Bed {
         client.batch_execute("create table applied (partition int, \"offset\" bigint, lane text)").unwrap();
         let log = engine::log::open("postgres", &url).unwrap();
         let topic = TOPIC.to_owned();
-        log.apply(&TopicSpec { name: topic.clone(), partitions: PARTITIONS, replication: 1, settings: Default::default() }).unwrap();
+        log.apply(&TopicSpec {
+            name: topic.clone(),
+            partitions: PARTITIONS,
+            replication: 1,
+            settings: Default::default(),
+        })
+        .unwrap();
         Self { log, url, topic, stop: Stop::default(), lanes: Vec::new(), client }
     }
 
@@ -144,7 +151,8 @@ impl Bed {
     }
 
     fn lane(&mut self, name: &'static str, freezes: Option<(Where, Arc<Frost>)>) {
-        let config = LaneConfig { lease: Duration::from_millis(500), ..LaneConfig::new("scribes", &self.topic, &self.url) };
+        let config =
+            LaneConfig { lease: Duration::from_millis(500), ..LaneConfig::new("scribes", &self.topic, &self.url) };
         let lane = Lane::new(config, self.log.clone(), Clock::System, Scribe { name, freezes }, self.stop.clone());
         self.lanes.push(thread::spawn(move || lane.run().unwrap()));
     }
@@ -153,7 +161,10 @@ impl Bed {
     fn has_applied(&mut self, count: usize) {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
-            let row = self.client.query_one("select count(*), count(distinct (partition, \"offset\")) from applied", &[]).unwrap();
+            let row = self
+                .client
+                .query_one("select count(*), count(distinct (partition, \"offset\")) from applied", &[])
+                .unwrap();
             let (all, distinct): (i64, i64) = (row.get(0), row.get(1));
             assert_eq!(all, distinct, "a record was applied twice");
             if usize::try_from(all).unwrap() == count {

@@ -1,6 +1,6 @@
 //! The student loan's acceptance scenarios, through the door and the sandbox, each named by its rule.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use chrono::TimeDelta;
 use ledger::play::{Ask, Stage, yuan};
 use ledger_tests::stage_at;
@@ -23,7 +23,7 @@ fn bank(steps: impl IntoIterator<Item = BankStep>) -> Script {
 }
 
 async fn order(stage: &Stage, id: &OrderId) -> Result<OrderReport> {
-    Ok(report::find_order(&stage.house.pool, id.as_str()).await?.expect("the order has a row"))
+    report::find_order(&stage.house.pool, id.as_str()).await?.context("the order has no row")
 }
 
 async fn status(stage: &Stage, id: &OrderId) -> Result<String> {
@@ -33,8 +33,11 @@ async fn status(stage: &Stage, id: &OrderId) -> Result<String> {
 /// The balance of an account, of all its owners together.
 async fn balance(stage: &Stage, account: i32) -> Result<String> {
     let balances = report::balances(&stage.house.pool).await?;
-    let sum: schemas::Balance =
-        balances.iter().filter(|row| row.account == account).map(|row| row.balance.parse::<schemas::Balance>()).sum::<Result<_, _>>()?;
+    let sum: schemas::Balance = balances
+        .iter()
+        .filter(|row| row.account == account)
+        .map(|row| row.balance.parse::<schemas::Balance>())
+        .sum::<Result<_, _>>()?;
     Ok(sum.to_string())
 }
 
@@ -50,7 +53,8 @@ async fn count(stage: &Stage, id: &OrderId, event: &str) -> Result<usize> {
 }
 
 async fn breaks(stage: &Stage) -> Result<Vec<String>> {
-    let rows = stage.house.pool.get().await?.query("select class from finance.breaks where open order by class", &[]).await?;
+    let rows =
+        stage.house.pool.get().await?.query("select class from finance.breaks where open order by class", &[]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
@@ -141,7 +145,8 @@ async fn s05_an_uncertain_repayment_is_kept_until_the_bank_says_confirmed() -> R
 }
 
 async fn resolve(stage: &Stage, id: &OrderId, outcome: Resolution) -> Result<()> {
-    let data = ConfirmationResolved { target: "cdb".parse()?, outcome, evidence: Evidence::Manual, by: "case-1".into() };
+    let data =
+        ConfirmationResolved { target: "cdb".parse()?, outcome, evidence: Evidence::Manual, by: "case-1".into() };
     stage.tell(FINANCE, &[stage.event(FINANCE, id, data)]).await?;
     stage.rest().await
 }
@@ -248,12 +253,14 @@ async fn s12_a_confirmation_before_the_refund_is_sent_cancels_it() -> Result<()>
         message: String::new(),
         evidence: Evidence::Query,
     };
-    let resolved = ConfirmationResolved { target: "cdb".parse()?, outcome: Resolution::Confirmed, evidence: Evidence::Manual, by: "1".into() };
-    let events = [
-        stage.capture_by_query(&id, &capture),
-        stage.event(&source, &id, failed),
-        stage.event(FINANCE, &id, resolved),
-    ];
+    let resolved = ConfirmationResolved {
+        target: "cdb".parse()?,
+        outcome: Resolution::Confirmed,
+        evidence: Evidence::Manual,
+        by: "1".into(),
+    };
+    let events =
+        [stage.capture_by_query(&id, &capture), stage.event(&source, &id, failed), stage.event(FINANCE, &id, resolved)];
     let appended = stage.house.publisher().append(&events).await;
     assert!(appended.iter().all(Result::is_ok), "{appended:?}");
     stage.rest().await?;
@@ -313,7 +320,8 @@ async fn a_refund_with_a_lost_answer_is_asked_about_and_never_paid_twice() -> Re
         ("K4", RefundStep::ResetNotDone),
         ("K5", RefundStep::Accepted { processing: 2 }),
     ] {
-        let script = Script { bank: vec![BankStep::Failed], refunds: vec![step, RefundStep::Success], ..Script::default() };
+        let script =
+            Script { bank: vec![BankStep::Failed], refunds: vec![step, RefundStep::Success], ..Script::default() };
         let id = paid(&stage, POS, contract, "100.00", script).await?;
         for _ in 0..6 {
             stage.wait(60).await?;

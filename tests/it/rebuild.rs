@@ -52,7 +52,10 @@ async fn a_damaged_view_is_found_by_a_rebuild() -> Result<()> {
         .house
         .with_client("ledger rebuild", move |client| {
             let live = Generation::active(client)?;
-            client.execute(&format!("update {}.balances set amount_fen = amount_fen + 1 where account = 2010", live.schema()), &[])?;
+            client.execute(
+                &format!("update {}.balances set amount_fen = amount_fen + 1 where account = 2010", live.schema()),
+                &[],
+            )?;
             Ok(work.run(client)?.differences)
         })
         .await?;
@@ -67,7 +70,10 @@ async fn the_coordinator_folds_its_history_and_decides_nothing_twice() -> Result
     let (ends, calls) = (stage.house.ends().await?, stage.sandbox.books());
     let rebuild_ends = ends.clone();
     let before = coordinator_state(&stage).await?;
-    stage.house.with_client("ledger rebuild", move |client| Ok(producers::coordinator::rebuild(client, &rebuild_ends)?)).await?;
+    stage
+        .house
+        .with_client("ledger rebuild", move |client| Ok(producers::coordinator::rebuild(client, &rebuild_ends)?))
+        .await?;
     stage.rest().await?;
     assert_eq!(stage.house.ends().await?, ends, "nothing was appended");
     assert_eq!(stage.sandbox.books(), calls, "nobody was called");
@@ -79,6 +85,7 @@ async fn the_coordinator_folds_its_history_and_decides_nothing_twice() -> Result
 
 /// What the coordinator knows, without the times at which it learnt it.
 async fn coordinator_state(stage: &Stage) -> Result<Vec<(String, String)>> {
-    let rows = stage.house.pool.get().await?.query("select key, state from coordinator.contracts order by key", &[]).await?;
+    let rows =
+        stage.house.pool.get().await?.query("select key, state from coordinator.contracts order by key", &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

@@ -15,6 +15,9 @@ use uuid::Uuid;
 /// Holds the bootstrap address of a real Kafka when the suites are to run on it; otherwise the log is in Postgres.
 pub const KAFKA_VARIABLE: &str = "LEDGER_TEST_KAFKA";
 
+/// Set to `postgres`, it keeps these tests on Postgres although there is a Kafka for others.
+pub const LOG_VARIABLE: &str = "LEDGER_TEST_LOG";
+
 /// One server for all tests of this process. It ends with the process.
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     remove_leftovers();
@@ -33,7 +36,8 @@ fn remove_leftovers() {
     let Ok(entries) = std::env::temp_dir().read_dir() else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix("ledger-tests-")).and_then(|pid| pid.parse::<u32>().ok());
+        let pid =
+            name.to_str().and_then(|name| name.strip_prefix("ledger-tests-")).and_then(|pid| pid.parse::<u32>().ok());
         if pid.is_some_and(|pid| !PathBuf::from(format!("/proc/{pid}")).exists()) {
             // Another run may be removing it as well.
             std::fs::remove_dir_all(entry.path()).unwrap_or_default();
@@ -56,7 +60,7 @@ pub async fn database() -> Result<String> {
 /// The log engine that this run is about.
 pub fn log_url() -> String {
     static TOLD: OnceLock<()> = OnceLock::new();
-    let kafka = std::env::var(KAFKA_VARIABLE).ok();
+    let kafka = std::env::var(KAFKA_VARIABLE).ok().filter(|_| std::env::var(LOG_VARIABLE).as_deref() != Ok("postgres"));
     let url = kafka.map_or_else(|| "postgres".to_owned(), |bootstrap| format!("kafka://{bootstrap}"));
     TOLD.get_or_init(|| eprintln!("the log of these tests: {url}"));
     url

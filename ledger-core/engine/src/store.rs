@@ -192,7 +192,11 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
     }
 
     /// When the next row of these partitions falls due.
-    pub fn next_due(&self, client: &mut impl GenericClient, partitions: &[i32]) -> Result<Option<DateTime<Utc>>, StreamError> {
+    pub fn next_due(
+        &self,
+        client: &mut impl GenericClient,
+        partitions: &[i32],
+    ) -> Result<Option<DateTime<Utc>>, StreamError> {
         let sql = format!("select min(due_at) from {} where partition = any($1) and due_at is not null", self.table);
         Ok(client.query_one(&sql, &[&partitions])?.get(0))
     }
@@ -210,8 +214,10 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         let partitions: Vec<i32> = changed.iter().map(|(_, row)| row.partition).collect();
         let due: Vec<Option<DateTime<Utc>>> = changed.iter().map(|(_, row)| row.due_at).collect();
         let histories: Vec<Vec<u8>> = changed.iter().map(|(_, row)| encode(&row.history)).collect();
-        let states: Vec<String> =
-            changed.iter().map(|(key, row)| serde_json::to_string(&row.state).map_err(|error| unreadable(&self.table, key, &error))).collect::<Result<_, _>>()?;
+        let states: Vec<String> = changed
+            .iter()
+            .map(|(key, row)| serde_json::to_string(&row.state).map_err(|error| unreadable(&self.table, key, &error)))
+            .collect::<Result<_, _>>()?;
         if !keys.is_empty() {
             let statement = tx.prepare_typed(
                 &format!(

@@ -62,7 +62,8 @@ pub fn cancel(tx: &mut Transaction<'_>, key: &str) -> Result<bool, postgres::Err
     if cancelled == 1 {
         return Ok(true);
     }
-    let taken = tx.query_one("select exists (select from engine.task where key = $1 and state <> 'cancelled')", &[&key])?;
+    let taken =
+        tx.query_one("select exists (select from engine.task where key = $1 and state <> 'cancelled')", &[&key])?;
     Ok(!taken.get::<_, bool>(0))
 }
 
@@ -79,12 +80,17 @@ pub fn withdraw(tx: &mut Transaction<'_>, keys: &[String]) -> Result<(), postgre
     Ok(())
 }
 
-/// Claims tasks that are due at `now`. Claims of a silent executor come back as unknown once their lease is over.
+/// Claims tasks that are due at `now`. Claims of a silent executor come back as unknown once their lease is over, or
+/// end there if they have been withdrawn meanwhile.
 pub async fn claim(pool: &Pool, limit: i64, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Task>, WaitError> {
     let client = pool.get().await?;
     let statement = client
         .prepare_typed_cached(
-            "update engine.task t set claim = t.claim + 1, tries = t.tries + 1, updated_at = now(),
+            "with ended as (
+               update engine.task set state = 'cancelled', lease_until = null, updated_at = now()
+               where key in (select key from engine.task where withdrawn and state in ('claimed', 'submitted')
+                             and lease_until < now() for update skip locked))
+             update engine.task t set claim = t.claim + 1, tries = t.tries + 1, updated_at = now(),
                     state = 'claimed', lease_until = now() + make_interval(secs => $3)
              from (select key, state from engine.task
                    where due_at <= $2
@@ -99,7 +105,13 @@ pub async fn claim(pool: &Pool, limit: i64, now: DateTime<Utc>, lease: Duration)
     let rows = client.query(&statement, &[&limit, &now, &lease.as_secs_f64()]).await?;
     Ok(rows
         .iter()
-        .map(|row| Task { key: row.get(0), payload: row.get(1), unknown: row.get(2), tries: row.get(3), claim: row.get(4) })
+        .map(|row| Task {
+            key: row.get(0),
+            payload: row.get(1),
+            unknown: row.get(2),
+            tries: row.get(3),
+            claim: row.get(4),
+        })
         .collect())
 }
 

@@ -126,10 +126,12 @@ fn story(seed: u64) -> World {
     world
 }
 
+type Tracks = (OrderStatus, PaymentTrack, FulfilmentTrack, RefundTrack);
+
 /// What views show, positions and times of recording left out.
 #[derive(Debug, Default, PartialEq)]
 struct Views {
-    orders: BTreeMap<String, (OrderStatus, PaymentTrack, FulfilmentTrack, RefundTrack, [Balance; 5], Vec<BreakClass>)>,
+    orders: BTreeMap<String, (Tracks, [Balance; 5], Vec<BreakClass>)>,
     repaid: Balance,
     books: Books,
     days: BTreeMap<String, DayTotals>,
@@ -170,8 +172,8 @@ fn project<'a>(events: impl IntoIterator<Item = &'a Event>, policy: &Policy) -> 
                 order.confirmation.standing(),
             ];
             let breaks = breaks_of(&order, policy).into_iter().map(|found| found.class).collect();
-            let tracks = (order.payment_track(), order.fulfilment_track(), order.refund_track());
-            (id, (order.status(), tracks.0, tracks.1, tracks.2, totals, breaks))
+            let tracks = (order.status(), order.payment_track(), order.fulfilment_track(), order.refund_track());
+            (id, (tracks, totals, breaks))
         })
         .collect();
     views

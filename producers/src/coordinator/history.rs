@@ -13,7 +13,11 @@ use crate::publisher::Publisher;
 
 /// By partition: up to where only folding is done, for those that are not there yet. A partition that is seen for the
 /// first time gets today's end of the log.
-pub(super) fn unread(client: &mut Client, publisher: &Publisher, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, StreamError> {
+pub(super) fn unread(
+    client: &mut Client,
+    publisher: &Publisher,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, i64>, StreamError> {
     let known: i64 = client
         .query_one("select count(*) from coordinator.live_from where partition = any($1)", &[&partitions])?
         .get(0);

@@ -207,13 +207,15 @@ impl Coordinator {
     /// What time alone calls for, on orders that the batch did not name.
     fn settle_due(&mut self, tx: &mut Transaction<'_>, batch: &Batch, work: &mut Work) -> Result<(), StreamError> {
         let live = |partition: &i32| !self.live_from.contains_key(partition);
-        let log_times = batch.log_times.iter().filter(|(partition, _)| live(partition)).map(|(p, t)| (*p, *t)).collect();
+        let log_times =
+            batch.log_times.iter().filter(|(partition, _)| live(partition)).map(|(p, t)| (*p, *t)).collect();
         let due = self.orders.due(tx, &log_times, DUE_MAX)?;
         if due.is_empty() {
             return Ok(());
         }
         self.orders.load(tx, due.iter().map(String::as_str))?;
-        let streams = due.iter().map(|id| Ok(parse(id)?.stream().to_string())).collect::<Result<Vec<_>, StreamError>>()?;
+        let streams =
+            due.iter().map(|id| Ok(parse(id)?.stream().to_string())).collect::<Result<Vec<_>, StreamError>>()?;
         self.contracts.load(tx, streams.iter().map(String::as_str))?;
         for order_id in &due {
             let Some(partition) = self.orders.get(order_id).map(Row::partition) else { continue };
@@ -232,11 +234,19 @@ impl Coordinator {
             let (id, Some(order)) = (parse(order_id)?, self.orders.get(order_id)) else { continue };
             let correlation_id = order.state.correlation_id;
             unwanted.extend(unwanted_calls(&order.state));
-            wanted.extend(wanted_calls(&order.state, &self.policy).into_iter().map(|call| NewTask {
-                payload: TaskPayload { order_id: id.clone(), correlation_id, causation_id: *cause, call: call.call }.to_json(),
-                key: call.key,
-                due_at: call.due_at.unwrap_or(now),
-                unknown: call.submitted,
+            wanted.extend(wanted_calls(&order.state, &self.policy).into_iter().map(|call| {
+                NewTask {
+                    payload: TaskPayload {
+                        order_id: id.clone(),
+                        correlation_id,
+                        causation_id: *cause,
+                        call: call.call,
+                    }
+                    .to_json(),
+                    key: call.key,
+                    due_at: call.due_at.unwrap_or(now),
+                    unknown: call.submitted,
+                }
             }));
         }
         task::withdraw(tx, &unwanted)?;
@@ -331,6 +341,7 @@ impl Handler for Coordinator {
 
 /// Whether decisions wait to be sent, or something is due at `now`.
 pub async fn is_busy(pool: &deadpool_postgres::Pool, now: LogTime) -> Result<bool, engine::stream::WaitError> {
-    let sql = "select exists (select from coordinator.outbox) or exists (select from coordinator.orders where due_at <= $1)";
+    let sql =
+        "select exists (select from coordinator.outbox) or exists (select from coordinator.orders where due_at <= $1)";
     Ok(pool.get().await?.query_one(sql, &[&now]).await?.get(0))
 }

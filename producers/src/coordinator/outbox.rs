@@ -63,8 +63,9 @@ impl Outbox {
         )?;
         for row in rows {
             let event: String = row.get("event");
-            let event = Event::from_structured(event.as_bytes())
-                .map_err(|refusal| StreamError::Fatal(format!("coordinator.outbox holds what cannot be read: {refusal}")))?;
+            let event = Event::from_structured(event.as_bytes()).map_err(|refusal| {
+                StreamError::Fatal(format!("coordinator.outbox holds what cannot be read: {refusal}"))
+            })?;
             self.push(row.get("partition"), event);
             self.written_to = row.get("seq");
         }

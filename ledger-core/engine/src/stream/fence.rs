@@ -44,9 +44,12 @@ pub(super) struct Fence {
 impl Fence {
     /// Makes the rows where there are none, and refuses a log that is not the one they were made for.
     pub fn open(client: &mut Client, config: &LaneConfig, topic: &TopicInfo) -> Result<Self, StreamError> {
+        // Only what is missing: an insert that meets a row would wait for a zombie that has it in its batch.
         client.execute(
             "insert into engine.fence (projection, partition, log_identity)
-             select $1, p, $2 from generate_series(0, $3 - 1) p on conflict do nothing",
+             select $1, p, $2 from generate_series(0, $3 - 1) p
+             where not exists (select from engine.fence f where f.projection = $1 and f.partition = p)
+             on conflict do nothing",
             &[&config.projection, &topic.identity, &topic.partitions],
         )?;
         let known = client.query_one(
@@ -132,12 +135,7 @@ impl Fence {
                where projection = $1 and (owner is null or lease_until < clock_timestamp())
                order by partition limit $4 for update skip locked)
              returning partition, epoch, next_offset, log_time, log_identity",
-            &[
-                &self.projection,
-                &self.worker,
-                &self.lease.as_secs_f64(),
-                &i64::try_from(wanted).unwrap_or(i64::MAX),
-            ],
+            &[&self.projection, &self.worker, &self.lease.as_secs_f64(), &i64::try_from(wanted).unwrap_or(i64::MAX)],
         )?;
         for row in rows {
             let identity: String = row.get("log_identity");
@@ -151,12 +149,13 @@ impl Fence {
         Ok(())
     }
 
-    /// Ends backends that hold a fence row in a transaction in which nothing happens any more.
+    /// Ends backends that hold a fence row in a transaction in which nothing happens any more: they wait for a client
+    /// that sends no next statement, no more rows of its COPY, or takes no more of an answer.
     fn end_zombies(&self, client: &mut Client) -> Result<(), StreamError> {
         client.execute(
             "select pg_terminate_backend(a.pid) from engine.fence f join pg_stat_activity a on a.pid = f.backend_pid
              where f.projection = $1 and f.lease_until < clock_timestamp() and a.application_name = $2
-               and a.state like 'idle in transaction%'
+               and a.xact_start is not null and a.wait_event_type = 'Client'
                and a.state_change < clock_timestamp() - make_interval(secs => $3)",
             &[&self.projection, &application_name(&self.projection), &ZOMBIE_PATIENCE_S],
         )?;
@@ -284,7 +283,9 @@ impl Progress {
     }
 
     pub fn has_reached(&self, ends: &[i64]) -> bool {
-        (0..).zip(ends).all(|(partition, end)| *end == 0 || self.next_offsets.get(&partition).is_some_and(|next| next >= end))
+        (0..)
+            .zip(ends)
+            .all(|(partition, end)| *end == 0 || self.next_offsets.get(&partition).is_some_and(|next| next >= end))
     }
 }
 

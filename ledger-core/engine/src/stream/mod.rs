@@ -175,7 +175,11 @@ impl<H: Handler> Lane<H> {
                 }
                 Err(error) => {
                     tracing::warn!(projection = self.config.projection, %error, "the lane starts over");
-                    pause = if started.elapsed() > Duration::from_secs(10) { Duration::from_millis(100) } else { pause * 2 };
+                    pause = if started.elapsed() > Duration::from_secs(10) {
+                        Duration::from_millis(100)
+                    } else {
+                        pause * 2
+                    };
                     self.stop.sleep(pause.min(Duration::from_secs(3)));
                 }
             }
@@ -185,7 +189,10 @@ impl<H: Handler> Lane<H> {
 }
 
 fn is_before(position: Position, until: &[i64]) -> bool {
-    usize::try_from(position.partition).ok().and_then(|index| until.get(index)).is_some_and(|end| position.offset < *end)
+    usize::try_from(position.partition)
+        .ok()
+        .and_then(|index| until.get(index))
+        .is_some_and(|end| position.offset < *end)
 }
 
 /// What a lane knows between two mishaps.
@@ -240,8 +247,15 @@ impl Session {
             return Ok(false);
         }
         self.ends_checked = Instant::now();
-        let ends = lane.log.ends(&lane.config.topic)?;
-        Ok(self.fence.reached(&ends, now))
+        match lane.log.ends(&lane.config.topic) {
+            Ok(ends) => Ok(self.fence.reached(&ends, now)),
+            // Nobody knows what was appended by now; reading goes on meanwhile.
+            Err(LogError::Unavailable(why)) => {
+                tracing::debug!(projection = lane.config.projection, why, "the ends of the log are not known");
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn apply<H: Handler>(&mut self, records: Vec<Record>, lane: &mut Lane<H>) -> Result<(), StreamError> {

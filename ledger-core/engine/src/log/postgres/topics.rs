@@ -17,10 +17,20 @@ pub(super) fn find(client: &mut Client, topic: &str) -> Result<(i32, i32), LogEr
     Ok((row.get(0), row.get(1)))
 }
 
+/// Records have their time before they are committed, so this waits for whoever is appending (but not for one that
+/// hangs): what is not before these ends will have a later time than the question.
 pub(super) fn ends(client: &mut Client, topic: &str) -> Result<Vec<i64>, LogError> {
-    let question =
-        "SELECT next_offset FROM log.head JOIN log.topic USING (topic_id) WHERE name = $1 ORDER BY partition";
-    offsets(client.query(question, &[&topic]), topic)
+    let question = "
+        SELECT next_offset FROM log.head JOIN log.topic USING (topic_id) WHERE name = $1
+        ORDER BY partition FOR SHARE OF head";
+    let mut ask = || {
+        let mut transaction = client.transaction()?;
+        transaction.batch_execute("SET LOCAL lock_timeout = '500ms'")?;
+        let ends = transaction.query(question, &[&topic])?;
+        transaction.commit()?;
+        Ok(ends)
+    };
+    offsets(ask(), topic)
 }
 
 fn offsets(rows: Result<Vec<postgres::Row>, postgres::Error>, topic: &str) -> Result<Vec<i64>, LogError> {

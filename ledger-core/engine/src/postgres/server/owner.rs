@@ -28,6 +28,8 @@ const FIXED: &[(&str, &str)] = &[
 
 /// What fits a laptop. Written at the end of `postgresql.conf` when the cluster is made; from then on the user's.
 const SETTINGS: &[(&str, &str)] = &[
+    // Each role in a process of its own, two of each, and people: every process has up to twenty.
+    ("max_connections", "300"),
     ("shared_buffers", "256MB"),
     ("work_mem", "16MB"),
     ("maintenance_work_mem", "128MB"),
