@@ -90,8 +90,13 @@ impl Config {
             }
             None => figment = figment.merge(Toml::file("ledger.toml")),
         }
-        // Names of the environment that are not the configuration's.
-        let env = Env::prefixed("LEDGER_").ignore(&["postgres_bin", "config", "test_kafka", "output"]).split("__");
+        // Others use the prefix too: an orchestrator's LEDGER_PORT is none of our settings.
+        let known = serde_json::to_value(Self::default())?;
+        let is_ours = move |name: &str| {
+            let first = name.split("__").next().unwrap_or_default().to_ascii_lowercase();
+            known.get(&first).is_some()
+        };
+        let env = Env::prefixed("LEDGER_").filter(move |name| is_ours(name.as_str())).split("__");
         figment.merge(env).merge(Serialized::defaults(flags)).extract().context("the configuration cannot be read")
     }
 

@@ -137,7 +137,12 @@ impl Stage {
 
     /// Asks, and expects to be admitted.
     pub async fn accepted(&self, ask: &Ask<'_>) -> Result<OrderId> {
-        let answer = self.ask(ask).await?;
+        let mut answer = self.ask(ask).await?;
+        let until = tokio::time::Instant::now() + PATIENCE;
+        // On a busy machine the coordinator may not have begun; the same key is the same request.
+        while answer.verdict == "pending" && tokio::time::Instant::now() < until {
+            answer = self.ask(ask).await?;
+        }
         ensure!(answer.verdict == "accepted", "{} was not admitted: {}", ask.key, answer.verdict);
         Ok(answer.order_id)
     }

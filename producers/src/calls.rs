@@ -48,7 +48,9 @@ impl CallsConfig {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CallsError {
-    #[error("{url:?} is not the address of an HTTP service")]
+    #[error(
+        "{url:?} is not the address of an HTTP service; set calls.bank_url and calls.acquirer_url (LEDGER_CALLS__BANK_URL, LEDGER_CALLS__ACQUIRER_URL), or try `ledger up --sandbox`"
+    )]
     Url { url: String },
     #[error("the HTTP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),

@@ -55,6 +55,10 @@ impl Rebuild {
             .start()?;
         snapshot.batch_execute("set local idle_in_transaction_session_timeout = 0")?;
         let compared_at = offsets(&mut snapshot, &live)?;
+        if compared_at.is_empty() {
+            next.drop(client)?;
+            return Err(StreamError::Fatal("no projector has run yet, so there is nothing to rebuild".to_owned()));
+        }
         self.fill(&next, Some(compared_at.clone()))?;
         let (before, after) = (digest(&mut snapshot, &live)?, digest(client, &next)?);
         snapshot.rollback()?;

@@ -105,7 +105,7 @@ pub async fn balances_as_of(pool: &Pool, as_of: &AsOf) -> Result<Vec<BalanceRepo
     let (filter, time, offsets) = match as_of {
         AsOf::Time(time) => ("j.recorded_at <= $1 and $2::bigint[] is not null", Some(*time), Vec::new()),
         AsOf::Offsets(offsets) => {
-            ("$1::timestamptz is null and j.\"offset\" < $2[j.partition + 1]", None, offsets.clone())
+            ("$1::timestamptz is null and j.\"offset\" < ($2::bigint[])[j.partition + 1]", None, offsets.clone())
         }
     };
     let sql = format!(

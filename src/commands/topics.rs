@@ -34,11 +34,12 @@ struct Drift {
 pub async fn check(config: Config, output: Output) -> Result<bool> {
     let house = House::open(config, Clock::System).await?;
     let (log, specs) = (house.log.clone(), house.topic_specs());
+    let has_copies = house.config.log != "postgres";
     let drift = tokio::task::spawn_blocking(move || -> Result<Vec<Drift>> {
         let mut drift = Vec::new();
         for spec in &specs {
             match log.describe(&spec.name) {
-                Ok(info) => drift.extend(differences(spec, &info)),
+                Ok(info) => drift.extend(differences(spec, &info, has_copies)),
                 Err(LogError::TopicMissing(_)) => drift.push(Drift {
                     topic: spec.name.clone(),
                     setting: "topic".to_owned(),
@@ -64,7 +65,7 @@ pub async fn check(config: Config, output: Output) -> Result<bool> {
     Ok(drift.is_empty())
 }
 
-fn differences(spec: &TopicSpec, info: &TopicInfo) -> Vec<Drift> {
+fn differences(spec: &TopicSpec, info: &TopicInfo, has_copies: bool) -> Vec<Drift> {
     let drift = |setting: &str, declared: String, actual: String| Drift {
         topic: spec.name.clone(),
         setting: setting.to_owned(),
@@ -75,8 +76,8 @@ fn differences(spec: &TopicSpec, info: &TopicInfo) -> Vec<Drift> {
     if spec.partitions != info.partitions {
         found.push(drift("partitions", spec.partitions.to_string(), info.partitions.to_string()));
     }
-    // An engine without settings has nothing that could drift.
-    if !info.settings.is_empty() && spec.replication != info.replication {
+    // A log in Postgres has one copy, whatever is declared.
+    if has_copies && spec.replication != info.replication {
         found.push(drift("replication", spec.replication.to_string(), info.replication.to_string()));
     }
     for (name, declared) in &spec.settings {

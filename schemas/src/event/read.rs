@@ -1,0 +1,259 @@
+//! Reading an event: from its attributes and the text of its data, with a named refusal for whatever is wrong.
+
+use super::*;
+
+/// What to do with fields of the data that its type does not know.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Unknown {
+    PassedOver,
+    Refused,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Structured<'a> {
+    pub(super) specversion: String,
+    pub(super) id: String,
+    #[serde(rename = "type")]
+    pub(super) event_type: String,
+    pub(super) source: String,
+    pub(super) subject: Option<String>,
+    pub(super) time: Option<String>,
+    pub(super) partitionkey: Option<String>,
+    pub(super) correlationid: Option<String>,
+    pub(super) causationid: Option<String>,
+    pub(super) traceparent: Option<String>,
+    #[serde(borrow)]
+    pub(super) data: Option<&'a RawValue>,
+}
+
+#[derive(Default)]
+pub(super) struct Attributes<'a> {
+    pub(super) specversion: Option<&'a str>,
+    pub(super) id: Option<&'a str>,
+    pub(super) event_type: Option<&'a str>,
+    pub(super) source: Option<&'a str>,
+    pub(super) subject: Option<&'a str>,
+    pub(super) time: Option<&'a str>,
+    pub(super) partition_key: Option<&'a str>,
+    pub(super) correlation_id: Option<&'a str>,
+    pub(super) causation_id: Option<&'a str>,
+    pub(super) traceparent: Option<&'a str>,
+}
+
+impl<'a> Attributes<'a> {
+    /// The attributes that the headers of a record hold, and its value as text.
+    pub(super) fn of_record<'v>(
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        value: &'v [u8],
+    ) -> Result<(Self, &'v str), Refusal> {
+        let mut attributes = Self::default();
+        let refusal = |name, wrong| Refusal::new(RefusalCode::InvalidEnvelope, format!("header ce_{name} {wrong}"));
+        for (name, text) in headers {
+            // Others may add headers of their own, in any form.
+            let Some(name) = name.strip_prefix("ce_") else { continue };
+            let text = std::str::from_utf8(text).map_err(|_| refusal(name, "is not UTF-8"))?;
+            if attributes.set(name, text).is_some() {
+                return Err(refusal(name, "stands twice"));
+            }
+        }
+        let value = std::str::from_utf8(value).map_err(|error| Refusal::new(RefusalCode::BrokenJson, error))?;
+        Ok((attributes, value))
+    }
+
+    /// Sets the named attribute and returns what it was before; extensions that we do not know are passed over.
+    pub(super) fn set(&mut self, name: &str, text: &'a str) -> Option<&'a str> {
+        let slot = match name {
+            "specversion" => &mut self.specversion,
+            "id" => &mut self.id,
+            "type" => &mut self.event_type,
+            "source" => &mut self.source,
+            "subject" => &mut self.subject,
+            "time" => &mut self.time,
+            "partitionkey" => &mut self.partition_key,
+            "correlationid" => &mut self.correlation_id,
+            "causationid" => &mut self.causation_id,
+            "traceparent" => &mut self.traceparent,
+            _ => return None,
+        };
+        slot.replace(text)
+    }
+
+    pub(super) fn into_event(self, data: &str, unknown: Unknown) -> Result<Event, Refusal> {
+        let envelope = |detail: String| Refusal::new(RefusalCode::InvalidEnvelope, detail);
+        let required = |value: Option<&'a str>, name| {
+            value.filter(|v| !v.is_empty()).ok_or_else(|| envelope(format!("the attribute {name} is missing")))
+        };
+        let uuid = |value: Option<&str>, name| {
+            value.map(Uuid::parse_str).transpose().map_err(|_| envelope(format!("the attribute {name} is not a UUID")))
+        };
+        let event_type = required(self.event_type, "type")?;
+        let source = required(self.source, "source")?;
+        required(self.id, "id")?;
+        let occurred_at = parse_time(required(self.time, "time")?)
+            .ok_or_else(|| envelope("the attribute time is not an RFC 3339 time with its offset".to_owned()))?;
+        if [self.source, self.traceparent].into_iter().flatten().any(|text| text.contains(char::is_control)) {
+            return Err(envelope("an attribute may not have control characters".to_owned()));
+        }
+        let data = read_data(event_type, data, unknown)?;
+        data.check().map_err(|detail| Refusal::new(RefusalCode::InvalidData, detail))?;
+        let (subject, stream) = self.place(&data)?;
+        if unknown == Unknown::Refused {
+            check_identity(&data, &subject)?;
+        }
+        Ok(Event {
+            correlation_id: uuid(self.correlation_id, "correlationid")?,
+            causation_id: uuid(self.causation_id, "causationid")?,
+            traceparent: self.traceparent.map(str::to_owned),
+            ..Event::new(source.to_owned(), subject, stream, occurred_at, data)
+        })
+    }
+
+    /// Subject and stream, and whether the two belong together.
+    fn place(&self, data: &Data) -> Result<(String, Stream), Refusal> {
+        let wrong_key = |detail: String| Refusal::new(RefusalCode::WrongKey, detail);
+        let stated: Option<Stream> = self.partition_key.map(str::parse).transpose().map_err(wrong_key_from)?;
+        match data.about() {
+            About::Order => {
+                let order: OrderId = self
+                    .subject
+                    .ok_or_else(|| {
+                        Refusal::new(
+                            RefusalCode::InvalidEnvelope,
+                            "the attribute subject (the order number) is missing",
+                        )
+                    })?
+                    .parse()
+                    .map_err(|error| Refusal::new(RefusalCode::InvalidEnvelope, error))?;
+                let stream = order.stream();
+                if stated.is_some_and(|stated| stated != stream) {
+                    return Err(wrong_key(format!("the key of order {order} is {stream}")));
+                }
+                Ok((order.to_string(), stream))
+            }
+            About::Contract => match stated.filter(Stream::is_loan) {
+                Some(stream) if self.subject.is_none_or(|subject| subject == stream.as_str()) => {
+                    Ok((stream.to_string(), stream))
+                }
+                _ => Err(wrong_key("this type belongs on a loan:<token> stream, which is also its subject".to_owned())),
+            },
+            About::Channel => match stated.filter(|stream| !stream.is_loan()) {
+                Some(stream) => Ok((channel_subject(data), stream)),
+                None => {
+                    Err(wrong_key("this type belongs on a channel:<name> stream: give it as partitionkey".to_owned()))
+                }
+            },
+        }
+    }
+}
+
+pub(super) fn wrong_key_from(error: crate::NameError) -> Refusal {
+    Refusal::new(RefusalCode::WrongKey, error)
+}
+
+/// What tells facts apart stands in keys and indexes. A blank in a number would make two facts of one, an empty number
+/// one of two, and a text that no index takes would stop a view.
+pub(super) fn check_identity(data: &Data, subject: &str) -> Result<(), Refusal> {
+    let sound = |part: &str| !part.is_empty() && part.trim() == part && !part.contains(char::is_control);
+    let short = |part: &str| part.chars().count() <= IDENTITY_CHARS_MAX;
+    let (key, fields) = (data.natural_key(subject), data.business_fields());
+    if !key.iter().all(|part| sound(part)) {
+        return Err(Refusal::new(
+            RefusalCode::InvalidData,
+            "what tells this fact from others may not be empty, begin or end with a blank, or have control characters",
+        ));
+    }
+    if !key.iter().chain(&fields).all(|part| short(part)) {
+        return Err(Refusal::new(
+            RefusalCode::InvalidData,
+            format!("what tells this fact from others has at most {IDENTITY_CHARS_MAX} characters"),
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Result<Data, Refusal> {
+    if starts_an_array(json.as_bytes()) {
+        return Err(Refusal::new(RefusalCode::InvalidData, "the data is an object, not an array"));
+    }
+    if escapes_nul(json) {
+        return Err(Refusal::new(RefusalCode::InvalidData, "the data may not have the character U+0000"));
+    }
+    let refusal = |error| json_refusal(error, json);
+    if let Some(lifted) = upcast(UPCASTERS, event_type, json) {
+        let (event_type, value) = lifted.map_err(refusal)?;
+        return read_fields(event_type, value, unknown)?.map_err(refusal);
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let data = read_fields(event_type, &mut deserializer, unknown)?.map_err(refusal)?;
+    deserializer.end().map_err(refusal)?;
+    Ok(data)
+}
+
+pub(super) fn read_fields<'de, D>(
+    event_type: &str,
+    json: D,
+    unknown: Unknown,
+) -> Result<Result<Data, D::Error>, Refusal>
+where
+    D: Deserializer<'de>,
+{
+    let mut ignored = Vec::new();
+    let mut note = |path: serde_ignored::Path<'_>| ignored.push(path.to_string());
+    let read = match unknown {
+        Unknown::PassedOver => Data::read(event_type, json),
+        Unknown::Refused => Data::read(event_type, serde_ignored::Deserializer::new(json, &mut note)),
+    };
+    match (read.ok_or_else(|| unknown_type(event_type))?, ignored.as_slice()) {
+        (Ok(_), [_, ..]) => {
+            Err(Refusal::new(RefusalCode::UnknownField, format!("{event_type} has no field {}", ignored.join(", "))))
+        }
+        (read, _) => Ok(read),
+    }
+}
+
+/// Serde would read an array as an object's fields in the order in which our code happens to name them.
+pub(super) fn starts_an_array(json: &[u8]) -> bool {
+    json.trim_ascii_start().starts_with(b"[")
+}
+
+/// Whether a string holds U+0000: JSON can say it, Postgres cannot store it, and one such record would stop a view.
+pub(super) fn escapes_nul(json: &str) -> bool {
+    json.match_indices("\\u0000").any(|(at, _)| {
+        let before = json[..at].bytes().rev().take_while(|byte| *byte == b'\\').count();
+        before % 2 == 0
+    })
+}
+
+pub(super) fn unknown_type(event_type: &str) -> Refusal {
+    let stem = |full: &str| full.rsplit_once(".v").map(|(stem, _)| stem.to_owned());
+    match Data::TYPES.iter().find(|known| stem(known) == stem(event_type)) {
+        Some(known) => Refusal::new(
+            RefusalCode::UnknownSchemaVersion,
+            format!("{event_type} is not known; the version in use is {known}"),
+        ),
+        None => Refusal::new(RefusalCode::UnknownType, format!("{:.120} is not a type of this ledger", event_type)),
+    }
+}
+
+/// Serde calls some misfits broken, such as a number for a word; whether `json` is broken only JSON itself can tell.
+pub(super) fn json_refusal(error: serde_json::Error, json: &str) -> Refusal {
+    if error.is_data() {
+        data_refusal(&error.to_string())
+    } else if serde_json::from_str::<IgnoredAny>(json).is_ok() {
+        Refusal::new(RefusalCode::InvalidData, error)
+    } else {
+        Refusal::new(RefusalCode::BrokenJson, error)
+    }
+}
+
+/// Serde says what is wrong in words; the code is read off them, and a test holds both together.
+pub(super) fn data_refusal(message: &str) -> Refusal {
+    let code = if message.starts_with("missing field") {
+        RefusalCode::MissingField
+    } else if message.starts_with("an amount") {
+        RefusalCode::InvalidAmount
+    } else {
+        RefusalCode::InvalidData
+    };
+    Refusal::new(code, message)
+}
