@@ -1,14 +1,13 @@
-use std::process::ExitCode;
+use std::process::{ExitCode, exit};
 
 use clap::Parser;
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    match ledger::cli::Cli::parse().run().await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+async fn main() {
+    let code = ledger::cli::Cli::parse().run().await.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    });
+    // Not by a return: a lane that waits for an engine which is away does so in this runtime, which must outlive it.
+    exit(i32::from(code != ExitCode::SUCCESS));
 }

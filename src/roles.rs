@@ -41,6 +41,9 @@ impl Role {
 
 type Ended = Result<(), StreamError>;
 
+/// Shorter than the ten seconds after which Docker kills.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
 /// Roles at work.
 pub struct Running {
     stop: Stop,
@@ -195,14 +198,23 @@ impl Running {
         }
     }
 
-    /// Lets every role finish what it has in hand.
+    /// Lets every role finish what it has in hand. What an engine that is away keeps under way is given up after a
+    /// while: it is found again in Postgres, as after a kill.
     pub async fn stop(mut self) -> Result<()> {
         self.stop.stop();
-        while let Some(ended) = self.tasks.join_next().await {
+        let lanes = std::mem::take(&mut self.lanes);
+        let until = tokio::time::Instant::now() + STOP_PATIENCE;
+        while let Ok(Some(ended)) = tokio::time::timeout_at(until, self.tasks.join_next()).await {
             ended??;
         }
-        for lane in std::mem::take(&mut self.lanes) {
-            tokio::task::spawn_blocking(move || lane.join()).await?.map_err(|_| anyhow::anyhow!("a lane panicked"))?;
+        while lanes.iter().any(|lane| !lane.is_finished()) && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if !self.tasks.is_empty() || lanes.iter().any(|lane| !lane.is_finished()) {
+            tracing::warn!("something is still under way after {STOP_PATIENCE:?}; whoever comes next goes on with it");
+        }
+        for lane in lanes.into_iter().filter(thread::JoinHandle::is_finished) {
+            lane.join().map_err(|_| anyhow::anyhow!("a lane panicked"))?;
         }
         Ok(())
     }

@@ -44,6 +44,7 @@ pub async fn everything_is_right(world: &Arc<World>, paid: &[Paid]) -> Result<()
     every_order_ended_right(world, paid).await?;
     the_books_are_balanced(world).await?;
     nothing_is_left_over(world).await?;
+    world.nobody_panicked()?;
     views_equal_a_rebuild(world).await
 }
 

@@ -1,7 +1,7 @@
 //! Engines that a test may kill: a Postgres of its own, and a Kafka of its own when the run is about Kafka.
 
 use std::{
-    env, fs,
+    env, fs, iter,
     net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
@@ -115,8 +115,9 @@ pub struct Kafka {
 impl Kafka {
     fn start() -> Result<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-kafka-{}", Uuid::new_v4().simple()));
-        // It was free a moment ago; the controller's port follows it.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().min(65_000);
+        // Not one that the kernel gives to those who connect: while the broker is away, somebody could get it.
+        let free = |port: &u16| [*port, *port + 10].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        let port = iter::repeat_with(|| fastrand::u16(20_000..32_000)).find(free).context("a port is free")?;
         let bootstrap = script(&folder, &["start", "--port", &port.to_string()])?;
         Ok(Self { folder, bootstrap })
     }

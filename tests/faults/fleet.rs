@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -60,11 +60,23 @@ impl Process {
 
     /// Asks it to end, and waits until it has.
     pub async fn terminate(&mut self) -> Result<()> {
-        self.signal(Signal::TERM)?;
-        while self.child.try_wait()?.is_none() {
+        self.tell_to_end()?;
+        self.has_ended().await?;
+        Ok(())
+    }
+
+    pub fn tell_to_end(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Waits until it has ended.
+    pub async fn has_ended(&mut self) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(())
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {

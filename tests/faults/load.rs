@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode};
 use rules::business_day::shanghai;
 use schemas::{Amount, OrderId, Position};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::world::World;
 
@@ -131,20 +131,22 @@ pub async fn pay_all(world: &Arc<World>, payments: Vec<Payment>, window: Duratio
     let seats = Arc::new(Semaphore::new(AT_ONCE));
     let began = tokio::time::Instant::now();
     let count = u32::try_from(payments.len())?.max(1);
-    let mut payers = Vec::with_capacity(payments.len());
+    let (mut payers, mut paid) = (JoinSet::new(), Vec::with_capacity(payments.len()));
     for (number, payment) in (0..).zip(payments) {
         tokio::time::sleep_until(began + window * number / count).await;
         let (seat, world) = (Arc::clone(&seats).acquire_owned().await?, Arc::clone(world));
-        payers.push(tokio::spawn(async move {
+        payers.spawn(async move {
             let _seat = seat;
-            tokio::time::timeout(PATIENCE, pay(&world, &payment))
-                .await
-                .with_context(|| format!("{} waits for ever", payment.key))?
-        }));
+            let late = || format!("{} waits for ever", payment.key);
+            tokio::time::timeout(PATIENCE, pay(&world, &payment)).await.with_context(late)?
+        });
+        // One that fails ends the test, and not only when all others have had their turn.
+        while let Some(done) = payers.try_join_next() {
+            paid.push(done??);
+        }
     }
-    let mut paid = Vec::with_capacity(payers.len());
-    for payer in payers {
-        paid.push(payer.await??);
+    while let Some(done) = payers.join_next().await {
+        paid.push(done??);
     }
     Ok(paid)
 }

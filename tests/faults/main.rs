@@ -7,6 +7,7 @@
 
 mod audit;
 mod cancelling;
+mod ending;
 mod engines;
 mod fleet;
 mod load;

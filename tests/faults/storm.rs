@@ -177,9 +177,10 @@ async fn whatever_is_killed_or_frozen_every_order_ends_right() -> Result<()> {
     let kafka = tokio::spawn(torment_kafka(engines.kafka(), kills(&mut dice)));
     let payments = (0..ORDERS).map(|number| Payment::draw(number, &mut dice)).collect();
     let began = Instant::now();
-    let paid = load::pay_all(&world, payments, LOAD).await?;
+    // Whichever fails first ends the test.
+    let (paid, kafka_kills) = tokio::try_join!(load::pay_all(&world, payments, LOAD), async { kafka.await? })?;
     let paid_after = began.elapsed();
-    let (postgres_kills, kafka_kills) = (postgres.await?, kafka.await??);
+    let postgres_kills = postgres.await?;
     tokio::time::sleep(STORM.saturating_sub(began.elapsed())).await;
 
     let calm = comes_to_rest(&world, &paid).await;

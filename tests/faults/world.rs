@@ -157,6 +157,17 @@ impl World {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
+    /// No process has ever said that a thread of it panicked.
+    pub fn nobody_panicked(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let said = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+            let panic: Vec<&str> = said.lines().skip_while(|line| !line.contains("panicked at")).take(3).collect();
+            ensure!(panic.is_empty(), "{}: {panic:#?}", path.display());
+        }
+        Ok(())
+    }
+
     /// Every record of the log, each partition's in order.
     pub async fn log(&self) -> Result<Vec<engine::log::Record>> {
         let (log, topic) = (self.house.log.clone(), self.house.events_topic().to_owned());

@@ -323,3 +323,38 @@ async fn projectors_share_the_partitions_and_hand_over_without_a_gap() -> Result
     ensure!(handed_over < LEASE * 3, "handed over only after {handed_over:?}");
     audit::views_equal_a_rebuild(&world).await
 }
+
+/// The log in Postgres hands out offsets under a lock, and a process can freeze while it holds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_hangs_does_not_keep_others_from_appending_for_long() -> Result<()> {
+    if ledger_tests::log_url() != "postgres" {
+        return Ok(());
+    }
+    let world = World::open(ledger_tests::config().await?).await?;
+    let (frost, url) = (Arc::new(Frost::default()), world.house.postgres_url.clone());
+    let frozen = {
+        let frost = frost.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut client = engine::postgres::connect(&url, "ledger log writer").unwrap();
+            let mut tx = client.transaction().unwrap();
+            tx.execute("select from log.head for update", &[]).unwrap();
+            let copy = tx.copy_in("copy log.record from stdin").unwrap();
+            frost.freeze();
+            copy.finish().unwrap_err();
+        })
+    };
+    tokio::task::spawn_blocking({
+        let frost = frost.clone();
+        move || frost.waits_until_frozen()
+    })
+    .await?;
+    let record = NewRecord { key: "key".to_owned(), headers: Vec::new(), value: Vec::new(), timestamp: None };
+    let began = Instant::now();
+    let answer = world.house.log.append(world.house.events_topic(), vec![record]).await.remove(0);
+    let took = began.elapsed();
+    frost.thaw();
+    frozen.await?;
+    eprintln!("appended after {took:?}: {answer:?}");
+    assert!(answer.is_ok() && took < Duration::from_secs(25), "{took:?}: {answer:?}");
+    Ok(())
+}
