@@ -17,7 +17,7 @@ use crate::world::World;
 /// How many payers wait for an answer at the same time.
 const AT_ONCE: usize = 50;
 /// However often a payer is turned away, after so long something is wrong.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the bank does with a repayment in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

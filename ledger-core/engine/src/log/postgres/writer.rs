@@ -229,10 +229,18 @@ struct Connection {
     copy: Statement,
 }
 
-/// An acknowledged append is on disk, and a process that hangs inside one does not keep the heads for long.
+/// An acknowledged append is on disk. Whoever waits for the heads looks after a while whether another append hangs.
 const SESSION: &str = "
     SET idle_in_transaction_session_timeout = '10s';
+    SET lock_timeout = '5s';
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Ends appends that have hung for so long that their process must be frozen. In the middle of a COPY no timeout of
+/// Postgres does.
+const END_HANGING: &str = "
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = current_setting('application_name')
+      AND wait_event_type = 'Client' AND xact_start < clock_timestamp() - interval '10 seconds'";
 
 const LOCK: &str = "
     SELECT FROM log.head WHERE (topic_id, partition) IN (SELECT * FROM unnest($1::int4[], $2::int4[]))
@@ -257,6 +265,7 @@ impl Connection {
             LogError::Misconfigured(why) => Failure::Refused(why),
             error => Failure::Again(error.to_string()),
         })?;
+        client.batch_execute(END_HANGING).map_err(|error| Failure::before_commit(&error))?;
         let mut prepare = |sql| client.prepare(sql).map_err(|error| Failure::before_commit(&error));
         let (lock, advance, copy) = (prepare(LOCK)?, prepare(ADVANCE)?, prepare(COPY)?);
         Ok(Self { client, lock, advance, copy })
