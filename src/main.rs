@@ -2,6 +2,9 @@ use std::process::{ExitCode, exit};
 
 use clap::Parser;
 
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() {
     let code = ledger::cli::Cli::parse().run().await.unwrap_or_else(|error| {

@@ -15,7 +15,7 @@ create function finance.log_time() returns timestamptz language sql stable secur
 create view finance.accounts (account, name, name_zh) as values {accounts};
 
 create view finance.orders as
-select order_id, channel, beneficiary, stream, contract, student, status, payment, fulfilment, refund, reason,
+select key as order_id, channel, beneficiary, stream, contract, student, status, payment, fulfilment, refund, reason,
        finance.yuan(requested_fen) as requested, finance.yuan(captured_fen) as captured,
        finance.yuan(reversed_fen) as reversed, finance.yuan(confirmed_fen) as confirmed,
        finance.yuan(refunded_fen) as refunded, finance.yuan(refund_open_fen) as refund_open,
@@ -50,7 +50,7 @@ comment on column finance.orders.bank_ref is 'The bank''s reference. 银行流�
 comment on column finance.orders.position is 'Where the log last changed this row. 日志位置';
 
 create view finance.contract_status as
-select stream, contract, contract_type, student, beneficiary, enrolment, finance.yuan(outstanding_fen) as outstanding,
+select key as stream, contract, contract_type, student, beneficiary, enrolment, finance.yuan(outstanding_fen) as outstanding,
        finance.yuan(overdue_fen) as overdue, quoted_at, finance.yuan(repaid_fen) as repaid, in_flight, uncertain,
        last_repaid_on
 from {schema}.contract_status;
@@ -151,7 +151,7 @@ comment on column finance.position.located is 'Where it is: banks, channels, in 
 comment on column finance.position.gap is 'Held but not there, yuan. 缺口（元）';
 
 create view finance.open_sagas as
-select order_id, channel, status, fulfilment, refund, reason,
+select key as order_id, channel, status, fulfilment, refund, reason,
        finance.yuan(captured_fen - reversed_fen - refunded_fen) as amount, captured_at,
        greatest(floor(extract(epoch from finance.log_time() - captured_at) / 86400), 0)::int as age_days,
        partition || ':' || last_offset as position

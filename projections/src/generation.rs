@@ -1,11 +1,13 @@
 //! Generations: complete sets of tables, each built from offset 0. The public views in `finance` show one of them, so
 //! a rebuild works beside the live tables and takes their place in one transaction.
 
-use engine::store::{due_index_ddl, table_ddl};
 use postgres::{Client, Error, GenericClient, Transaction};
 use rules::accounts::AccountCode;
 
-use crate::views::{STORES, TABLES};
+use crate::{
+    projector::State,
+    views::{INDEXES, STORES, TABLES},
+};
 
 const PUBLIC_VIEWS: &str = include_str!("finance.sql");
 
@@ -75,8 +77,8 @@ impl Generation {
         for table in TABLES {
             tx.batch_execute(table.ddl)?;
         }
-        for store in STORES {
-            tx.batch_execute(&table_ddl(store))?;
+        for ddl in State::ddl(&next.schema) {
+            tx.batch_execute(&ddl)?;
         }
         Ok(next)
     }
@@ -84,10 +86,9 @@ impl Generation {
     /// The indexes that filling the tables does not need.
     pub fn create_indexes(&self, client: &mut impl GenericClient) -> Result<(), Error> {
         client.batch_execute(&format!("set search_path to {}", self.schema))?;
-        for index in TABLES.iter().flat_map(|table| table.indexes) {
+        for index in INDEXES.iter().copied().flatten() {
             client.batch_execute(index)?;
         }
-        client.batch_execute(&due_index_ddl("order_state", "order_state_due"))?;
         client.batch_execute("reset search_path")
     }
 

@@ -14,7 +14,10 @@ use rules::{
 };
 use schemas::{About, Event, Position, Recorded};
 
-use crate::{generation::Generation, views};
+use crate::{
+    generation::Generation,
+    views::{self, contract_status, orders, settlements},
+};
 
 const ROWS_KEPT: usize = 12_000;
 
@@ -58,14 +61,7 @@ pub(crate) struct DeadLetter {
 
 impl Projector {
     pub fn new(generation: Generation, policy: Policy, only_while_shown: bool) -> Self {
-        let store = |name: &str| format!("{}.{name}", generation.schema());
-        let state = State {
-            orders: Store::new(store("order_state"), ROWS_KEPT),
-            contracts: Store::new(store("contract_state"), ROWS_KEPT),
-            batches: Store::new(store("batch_state"), ROWS_KEPT),
-            channel_events: Store::new(store("channel_event_state"), ROWS_KEPT),
-            news: News::default(),
-        };
+        let state = State::new(generation.schema());
         Self { generation, policy, only_while_shown, state }
     }
 }
@@ -91,6 +87,23 @@ fn decode(batch: &Batch) -> (Vec<Recorded>, Vec<DeadLetter>) {
 }
 
 impl State {
+    fn new(schema: &str) -> Self {
+        let table = |name: &str| format!("{schema}.{name}");
+        Self {
+            orders: Store::new(table(orders::NAME), orders::columns(), ROWS_KEPT),
+            contracts: Store::new(table(contract_status::NAME), contract_status::columns(), ROWS_KEPT),
+            batches: Store::new(table(settlements::BATCHES), settlements::batch_columns(), ROWS_KEPT),
+            channel_events: Store::new(table(views::CHANNEL_EVENTS), Vec::new(), ROWS_KEPT),
+            news: News::default(),
+        }
+    }
+
+    /// How the tables of the stores are made.
+    pub fn ddl(schema: &str) -> [String; 4] {
+        let Self { orders, contracts, batches, channel_events, .. } = Self::new(schema);
+        [orders.table_ddl(), contracts.table_ddl(), batches.table_ddl(), channel_events.table_ddl()]
+    }
+
     fn load(&mut self, tx: &mut Transaction<'_>, events: &[Recorded]) -> Result<(), StreamError> {
         let about = |wanted| events.iter().map(|read| &read.event).filter(move |event| event.data.about() == wanted);
         self.orders.load(tx, about(About::Order).map(|event| event.subject.as_str()))?;
@@ -150,7 +163,6 @@ impl State {
         verdict
     }
 
-    /// Views read what has changed, so the states are written last.
     fn write(&mut self, tx: &mut Transaction<'_>) -> Result<(), StreamError> {
         self.orders.write(tx)?;
         self.contracts.write(tx)?;

@@ -26,7 +26,7 @@ pub enum TimelineError {
 pub async fn positions(pool: &Pool, order: &OrderId) -> Result<Vec<Position>, WaitError> {
     let client = pool.get().await.map_err(WaitError::from)?;
     let schema = report::active_schema(&client).await?;
-    let sql = format!("select partition, history from {schema}.order_state where key = $1");
+    let sql = format!("select partition, history from {schema}.orders where key = $1");
     let row = client.query_opt(&sql, &[&order.as_str()]).await?;
     let Some(row) = row else { return Ok(Vec::new()) };
     let (partition, history): (i32, &[u8]) = (row.get(0), row.get(1));

@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use postgres::{GenericClient, Transaction, types::Type};
+use postgres::{
+    GenericClient, Statement, Transaction,
+    types::{ToSql, Type},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -99,29 +102,75 @@ fn short(digest: Uuid) -> u64 {
     digest.as_u64_pair().0
 }
 
-/// The rows of one table. Its columns are those of [`table_ddl`].
+/// A column that says in SQL what the state of a row means.
+pub struct Column<S> {
+    name: &'static str,
+    declaration: &'static str,
+    values: Box<Values<S>>,
+}
+
+/// One value for each row, as an array of SQL.
+type Values<S> = dyn Fn(&[(&str, &Row<S>)]) -> Box<dyn ToSql + Sync> + Send;
+
+impl<S> Column<S> {
+    /// `declaration` is its type as SQL says it, such as `text not null`.
+    pub fn new<T>(name: &'static str, declaration: &'static str, value: fn(&str, &Row<S>) -> T) -> Self
+    where
+        S: 'static,
+        T: ToSql + Sync + 'static,
+    {
+        let values = move |rows: &[(&str, &Row<S>)]| -> Box<dyn ToSql + Sync> {
+            Box::new(rows.iter().map(|(key, row)| value(key, row)).collect::<Vec<T>>())
+        };
+        Self { name, declaration, values: Box::new(values) }
+    }
+
+    fn sql_type(&self) -> &str {
+        self.declaration.split(' ').next().unwrap_or_default()
+    }
+}
+
+/// The rows of one table, which has a key, a partition, a due time, a history, a state, and columns of its own.
 pub struct Store<S> {
     table: String,
+    columns: Vec<Column<S>>,
     rows: HashMap<String, Row<S>>,
     batch: u64,
     rows_kept: usize,
-}
-
-/// The table of a store. `index` is left out while a rebuild fills it.
-pub fn table_ddl(table: &str) -> String {
-    format!(
-        "create table {table} (
-           key text primary key, partition int not null, due_at timestamptz, history bytea not null, state text not null)"
-    )
-}
-
-pub fn due_index_ddl(table: &str, index: &str) -> String {
-    format!("create index {index} on {table} (partition, due_at) where due_at is not null")
+    /// No row falls due before.
+    next_due: Option<DateTime<Utc>>,
+    /// The statement that writes, of the connection in use.
+    upsert: Option<Statement>,
 }
 
 impl<S: Serialize + DeserializeOwned + Default> Store<S> {
-    pub fn new(table: impl Into<String>, rows_kept: usize) -> Self {
-        Self { table: table.into(), rows: HashMap::new(), batch: 0, rows_kept }
+    pub fn new(table: impl Into<String>, columns: Vec<Column<S>>, rows_kept: usize) -> Self {
+        let (rows, table) = (HashMap::new(), table.into());
+        Self { table, columns, rows, batch: 0, rows_kept, next_due: None, upsert: None }
+    }
+
+    /// How its table is made. Half-empty pages let the next version of a row stay beside this one.
+    pub fn table_ddl(&self) -> String {
+        let columns: String = self.columns.iter().map(|c| format!(", {} {}", c.name, c.declaration)).collect();
+        format!(
+            "create table {} (key text collate \"C\" primary key, partition int not null, due_at timestamptz, history bytea not null,
+             state text not null{columns}) with (fillfactor = 50)",
+            self.table
+        )
+    }
+
+    fn upsert_sql(&self) -> String {
+        let own = &self.columns;
+        let names: String = own.iter().map(|column| format!(", {}", column.name)).collect();
+        let set: String = own.iter().map(|column| format!(", {0} = excluded.{0}", column.name)).collect();
+        let arrays: String = (6..).zip(own).map(|(n, column)| format!(", ${n}::{}[]", column.sql_type())).collect();
+        format!(
+            "insert into {} (key, partition, due_at, history, state{names})
+             select * from unnest($1::text[], $2::int[], $3::timestamptz[], $4::bytea[], $5::text[]{arrays})
+             on conflict (key) do update
+             set due_at = excluded.due_at, history = excluded.history, state = excluded.state{set}",
+            self.table
+        )
     }
 
     /// Brings the rows of these keys into memory; keys without a row are left out.
@@ -179,6 +228,9 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         log_times: &BTreeMap<i32, DateTime<Utc>>,
         limit: i64,
     ) -> Result<Vec<String>, StreamError> {
+        if log_times.values().all(|time| self.next_due.is_none_or(|due| due > *time)) {
+            return Ok(Vec::new());
+        }
         let (partitions, times): (Vec<i32>, Vec<DateTime<Utc>>) = log_times.iter().map(|(p, t)| (*p, *t)).unzip();
         let rows = client.query(
             &format!(
@@ -191,14 +243,16 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// When the next row of these partitions falls due.
-    pub fn next_due(
-        &self,
-        client: &mut impl GenericClient,
-        partitions: &[i32],
-    ) -> Result<Option<DateTime<Utc>>, StreamError> {
+    /// No row falls due before this time. It may be too early, because rows change their minds.
+    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.next_due
+    }
+
+    /// Asks the table when the next row of these partitions falls due.
+    pub fn look_up_next_due(&mut self, client: &mut impl GenericClient, partitions: &[i32]) -> Result<(), StreamError> {
         let sql = format!("select min(due_at) from {} where partition = any($1) and due_at is not null", self.table);
-        Ok(client.query_one(&sql, &[&partitions])?.get(0))
+        self.next_due = client.query_one(&sql, &[&partitions])?.get(0);
+        Ok(())
     }
 
     /// Keys and rows that have changed since the last write.
@@ -208,9 +262,12 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
 
     /// Writes every changed row, in the order of the keys, and forgets rows that the last batches have not touched.
     pub fn write(&mut self, tx: &mut Transaction<'_>) -> Result<(), StreamError> {
-        let mut changed: Vec<(&String, &mut Row<S>)> = self.rows.iter_mut().filter(|(_, row)| row.changed).collect();
+        let mut changed: Vec<(&str, &Row<S>)> = self.changed().collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
         changed.sort_unstable_by_key(|(key, _)| *key);
-        let keys: Vec<&str> = changed.iter().map(|(key, _)| key.as_str()).collect();
+        let keys: Vec<&str> = changed.iter().map(|(key, _)| *key).collect();
         let partitions: Vec<i32> = changed.iter().map(|(_, row)| row.partition).collect();
         let due: Vec<Option<DateTime<Utc>>> = changed.iter().map(|(_, row)| row.due_at).collect();
         let histories: Vec<Vec<u8>> = changed.iter().map(|(_, row)| encode(&row.history)).collect();
@@ -218,19 +275,17 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
             .iter()
             .map(|(key, row)| serde_json::to_string(&row.state).map_err(|error| unreadable(&self.table, key, &error)))
             .collect::<Result<_, _>>()?;
-        if !keys.is_empty() {
-            let statement = tx.prepare_typed(
-                &format!(
-                    "insert into {} (key, partition, due_at, history, state)
-                     select * from unnest($1, $2, $3, $4, $5)
-                     on conflict (key) do update set due_at = excluded.due_at, history = excluded.history, state = excluded.state",
-                    self.table
-                ),
-                &[Type::TEXT_ARRAY, Type::INT4_ARRAY, Type::TIMESTAMPTZ_ARRAY, Type::BYTEA_ARRAY, Type::TEXT_ARRAY],
-            )?;
-            tx.execute(&statement, &[&keys, &partitions, &due, &histories, &states])?;
-        }
-        for (_, row) in changed {
+        let own: Vec<_> = self.columns.iter().map(|column| (column.values)(&changed)).collect();
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&keys, &partitions, &due, &histories, &states];
+        values.extend(own.iter().map(|column| &**column));
+        let upsert = match &self.upsert {
+            Some(upsert) => upsert.clone(),
+            None => tx.prepare(&self.upsert_sql())?,
+        };
+        tx.execute(&upsert, &values)?;
+        let next_due = due.into_iter().flatten().chain(self.next_due).min();
+        (self.upsert, self.next_due) = (Some(upsert), next_due);
+        for row in self.rows.values_mut() {
             row.changed = false;
         }
         self.forget_idle_rows();
@@ -247,8 +302,10 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         }
     }
 
+    /// Forgets everything, also the connection that was in use.
     pub fn clear(&mut self) {
         self.rows.clear();
+        self.upsert = None;
     }
 }
 

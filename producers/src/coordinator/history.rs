@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
-use engine::{store::Store, stream::StreamError};
-use postgres::{Client, GenericClient};
-use rules::order::Order;
+use engine::stream::StreamError;
+use postgres::Client;
 
 use super::PROJECTION;
 use crate::publisher::Publisher;
@@ -37,17 +35,6 @@ pub(super) fn unread(
         &[&PROJECTION, &partitions],
     )?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
-}
-
-/// When the next order falls due, of the partitions that decide.
-pub(super) fn next_due(
-    orders: &Store<Order>,
-    client: &mut impl GenericClient,
-    partitions: &[i32],
-    live_from: &BTreeMap<i32, i64>,
-) -> Result<Option<DateTime<Utc>>, StreamError> {
-    let live: Vec<i32> = partitions.iter().copied().filter(|partition| !live_from.contains_key(partition)).collect();
-    orders.next_due(client, &live)
 }
 
 /// Forgets the coordinator's state, so that its lanes fold it anew from offset 0 and decide only what is missing at

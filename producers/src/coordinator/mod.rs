@@ -16,7 +16,7 @@ use engine::{
     stream::{Batch, Handler, StreamError},
     task::{self, NewTask},
 };
-use postgres::{Client, Transaction};
+use postgres::{Client, GenericClient, Transaction};
 use rules::{
     LogTime,
     business_day::shanghai,
@@ -61,7 +61,6 @@ pub struct Coordinator {
     /// By partition: below this offset nothing is decided. Empty once everything has been read.
     live_from: BTreeMap<i32, i64>,
     partitions: Vec<i32>,
-    next_due: Option<DateTime<Utc>>,
 }
 
 /// A record of the batch that this component understands.
@@ -86,12 +85,11 @@ impl Coordinator {
             policy,
             publisher,
             runtime,
-            orders: Store::new("coordinator.orders", ORDERS_KEPT),
-            contracts: Store::new("coordinator.contracts", CONTRACTS_KEPT),
+            orders: Store::new("coordinator.orders", Vec::new(), ORDERS_KEPT),
+            contracts: Store::new("coordinator.contracts", Vec::new(), CONTRACTS_KEPT),
             outbox: Outbox::default(),
             live_from: BTreeMap::new(),
             partitions: Vec::new(),
-            next_due: None,
         }
     }
 
@@ -223,7 +221,15 @@ impl Coordinator {
             self.orders.row(order_id, partition).touch();
             self.settle(tx, order_id, partition, *now, None, work)?;
         }
-        self.orders.write(tx)
+        self.orders.write(tx)?;
+        self.look_up_next_due(tx)
+    }
+
+    /// Asks when the next order falls due, of the partitions that decide.
+    fn look_up_next_due(&mut self, client: &mut impl GenericClient) -> Result<(), StreamError> {
+        let live = |partition: &i32| !self.live_from.contains_key(partition);
+        let live: Vec<i32> = self.partitions.iter().copied().filter(live).collect();
+        self.orders.look_up_next_due(client, &live)
     }
 
     /// Writes down the calls that the touched orders want now, and withdraws those that they want no more.
@@ -254,14 +260,16 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Partitions whose history has now been read decide from here on.
-    fn go_live(&mut self, batch: &Batch) {
+    /// Partitions whose history has now been read decide from here on. True if there are any.
+    fn go_live(&mut self, batch: &Batch) -> bool {
+        let reading = self.live_from.len();
         for record in &batch.records {
             let position = record.position;
             if self.live_from.get(&position.partition).is_some_and(|offset| position.offset + 1 >= *offset) {
                 self.live_from.remove(&position.partition);
             }
         }
+        self.live_from.len() < reading
     }
 }
 
@@ -297,8 +305,7 @@ impl Handler for Coordinator {
         self.live_from = history::unread(client, &self.publisher, partitions)?;
         self.outbox.reload(client, partitions)?;
         self.committed(client)?;
-        self.next_due = history::next_due(&self.orders, client, partitions, &self.live_from)?;
-        Ok(())
+        self.look_up_next_due(client)
     }
 
     fn apply(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
@@ -308,13 +315,14 @@ impl Handler for Coordinator {
         for read in &reads {
             self.read(tx, read, &mut work)?;
         }
-        self.go_live(batch);
         self.orders.write(tx)?;
+        if self.go_live(batch) {
+            self.look_up_next_due(tx)?;
+        }
         self.settle_due(tx, batch, &mut work)?;
         self.contracts.write(tx)?;
         self.plan_calls(tx, &work)?;
         self.outbox.write(tx)?;
-        self.next_due = history::next_due(&self.orders, tx, &self.partitions, &self.live_from)?;
         Ok(())
     }
 
@@ -328,14 +336,13 @@ impl Handler for Coordinator {
     }
 
     fn next_due(&self) -> Option<DateTime<Utc>> {
-        self.next_due
+        self.orders.next_due()
     }
 
     fn reset(&mut self) {
         self.orders.clear();
         self.contracts.clear();
         self.outbox = Outbox::default();
-        self.next_due = None;
     }
 }
 

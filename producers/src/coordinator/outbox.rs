@@ -9,8 +9,8 @@ use schemas::Event;
 pub(super) struct Outbox {
     partitions: Vec<i32>,
     events: Vec<Event>,
-    /// The last row of these events, once they are written.
-    written_to: i64,
+    /// The first and the last row of these events, once they are written.
+    rows: (i64, i64),
 }
 
 impl Outbox {
@@ -31,8 +31,9 @@ impl Outbox {
     pub fn sent(&mut self, client: &mut Client, held: &[i32]) -> Result<(), StreamError> {
         self.events.clear();
         self.partitions.clear();
-        let sql = "delete from coordinator.outbox where partition = any($1) and seq <= $2";
-        client.execute(sql, &[&held, &self.written_to])?;
+        // Without its first row the delete would wade through all that was deleted before.
+        let sql = "delete from coordinator.outbox where partition = any($1) and seq between $2 and $3";
+        client.execute(sql, &[&held, &self.rows.0, &self.rows.1])?;
         Ok(())
     }
 
@@ -47,10 +48,11 @@ impl Outbox {
                insert into coordinator.outbox (partition, event)
                select partition, event from unnest($1, $2) with ordinality as v (partition, event, n) order by n
                returning seq)
-             select max(seq) from written",
+             select min(seq), max(seq) from written",
             &[Type::INT4_ARRAY, Type::TEXT_ARRAY],
         )?;
-        self.written_to = tx.query_one(&statement, &[&self.partitions, &events])?.get(0);
+        let row = tx.query_one(&statement, &[&self.partitions, &events])?;
+        self.rows = (row.get(0), row.get(1));
         Ok(())
     }
 
@@ -61,13 +63,14 @@ impl Outbox {
             "select seq, partition, event from coordinator.outbox where partition = any($1) order by seq",
             &[&partitions],
         )?;
+        self.rows.0 = rows.first().map_or(0, |row| row.get("seq"));
         for row in rows {
             let event: String = row.get("event");
             let event = Event::from_structured(event.as_bytes()).map_err(|refusal| {
                 StreamError::Fatal(format!("coordinator.outbox holds what cannot be read: {refusal}"))
             })?;
             self.push(row.get("partition"), event);
-            self.written_to = row.get("seq");
+            self.rows.1 = row.get("seq");
         }
         Ok(())
     }

@@ -16,7 +16,6 @@ pub(super) const TABLE: Table = Table {
     name: "balances",
     ddl: "create table balances (
         account int, owner text, partition int, amount_fen bigint not null, primary key (account, owner, partition))",
-    indexes: &[],
 };
 
 type Key<'a> = (u16, &'a str, i32);

@@ -17,7 +17,6 @@ pub(super) const TABLE: Table = Table {
     ddl: "create table breaks (
         subject text, class text, detail text, partition int not null, amount_fen bigint, grace_until timestamptz,
         primary key (subject, class, detail))",
-    indexes: &[],
 };
 
 struct Found {

@@ -11,7 +11,6 @@ pub(super) const TABLE: Table = Table {
     ddl: "create table dead_letters (
         partition int, \"offset\" bigint, recorded_at timestamptz not null, key text not null, code text not null,
         detail text not null, bytes bytea not null, primary key (partition, \"offset\"))",
-    indexes: &[],
 };
 
 pub(super) fn write(tx: &mut Transaction<'_>, state: &State) -> Result<(), StreamError> {

@@ -13,8 +13,10 @@ pub(super) const TABLE: Table = Table {
         partition int, \"offset\" bigint, leg smallint, event_id uuid not null, event_type text not null, subject text not null,
         account int not null, owner text not null, amount_fen bigint not null, occurred_at timestamptz not null,
         recorded_at timestamptz not null, primary key (partition, \"offset\", leg))",
-    indexes: &["create index journal_account on journal (account, owner)", "create index journal_subject on journal (subject)"],
 };
+
+pub(super) const INDEXES: &[&str] =
+    &["create index journal_account on journal (account, owner)", "create index journal_subject on journal (subject)"];
 
 const TYPES: &[Type] = &[
     Type::INT4,

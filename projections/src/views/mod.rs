@@ -21,39 +21,34 @@ macro_rules! columns {
 
 mod balances;
 mod breaks;
-mod contract_status;
+pub(crate) mod contract_status;
 mod dead_letters;
 mod journal;
-mod orders;
-mod settlements;
+pub(crate) mod orders;
+pub(crate) mod settlements;
 
-/// A view's table, and the indexes that a rebuild leaves for last.
+/// A table that is written from the events of a batch, or from what is true of a row now.
 pub(crate) struct Table {
     pub name: &'static str,
     pub ddl: &'static str,
-    pub indexes: &'static [&'static str],
 }
 
-pub(crate) const TABLES: &[Table] = &[
-    orders::TABLE,
-    contract_status::TABLE,
-    settlements::BATCHES,
-    settlements::DAYS,
-    journal::TABLE,
-    balances::TABLE,
-    breaks::TABLE,
-    dead_letters::TABLE,
-];
+pub(crate) const TABLES: &[Table] =
+    &[settlements::DAYS, journal::TABLE, balances::TABLE, breaks::TABLE, dead_letters::TABLE];
 
-/// The stores that the projector folds into.
-pub(crate) const STORES: &[&str] = &["order_state", "contract_state", "batch_state", "channel_event_state"];
+/// The stores that the projector folds into. Most are views themselves: a row says what its state means.
+pub(crate) const STORES: &[&str] = &[orders::NAME, contract_status::NAME, settlements::BATCHES, CHANNEL_EVENTS];
 
-/// Lets every view write its part of the batch.
+/// Which events about channels as a whole have been seen.
+pub(crate) const CHANNEL_EVENTS: &str = "channel_events";
+
+/// Indexes that a rebuild leaves for last.
+pub(crate) const INDEXES: &[&[&str]] = &[orders::INDEXES, journal::INDEXES];
+
+/// Writes what the batch brought. Views read which rows have changed, so the stores are written afterwards.
 pub(crate) fn write(tx: &mut Transaction<'_>, schema: &str, state: &State, policy: &Policy) -> Result<(), StreamError> {
     tx.batch_execute(&format!("set local search_path to {schema}"))?;
-    orders::write(tx, state)?;
-    contract_status::write(tx, state)?;
-    settlements::write(tx, state)?;
+    settlements::write_days(tx, state)?;
     journal::write(tx, state)?;
     balances::write(tx, state)?;
     breaks::write(tx, state, policy)?;

@@ -2,21 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use engine::{store::Row, stream::StreamError};
+use engine::{store::Column, stream::StreamError};
 use postgres::{Transaction, types::Type};
 use rules::settlement::{DayTotals, SettlementBatch, day_totals};
 
 use super::{Table, last_offset};
 use crate::projector::State;
 
-pub(super) const BATCHES: Table = Table {
-    name: "settlement_batches",
-    ddl: "create table settlement_batches (
-        key text primary key, partition int not null, last_offset bigint not null, channel text not null, batch_no text not null,
-        period_from date, period_to date, gross_fen bigint, refunds_fen bigint, chargebacks_fen bigint, fees_fen bigint,
-        carried_in_fen bigint, net_fen bigint, transactions int, received_fen bigint not null, bank_refs text)",
-    indexes: &[],
-};
+pub(crate) const BATCHES: &str = "settlement_batches";
 
 /// Kept for each partition, because a channel's money comes in through all of them; a public view adds them up.
 pub(super) const DAYS: Table = Table {
@@ -25,58 +18,34 @@ pub(super) const DAYS: Table = Table {
         partition int, channel text, business_date date, captured_fen bigint not null, reversed_fen bigint not null,
         refunded_fen bigint not null, charged_back_fen bigint not null, transactions bigint not null,
         primary key (partition, channel, business_date))",
-    indexes: &[],
 };
 
-type Changed<'a> = (&'a str, &'a Row<SettlementBatch>);
-
-pub(super) fn write(tx: &mut Transaction<'_>, state: &State) -> Result<(), StreamError> {
-    write_batches(tx, state)?;
-    write_days(tx, state)
-}
-
-fn write_batches(tx: &mut Transaction<'_>, state: &State) -> Result<(), StreamError> {
-    let mut changed: Vec<Changed<'_>> = state.batches.changed().collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    changed.sort_unstable_by_key(|(key, _)| *key);
-    columns!(
-        &changed,
-        tx,
-        "insert into settlement_batches
-         select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-         on conflict (key) do update set last_offset = excluded.last_offset, period_from = excluded.period_from,
-           period_to = excluded.period_to, gross_fen = excluded.gross_fen, refunds_fen = excluded.refunds_fen,
-           chargebacks_fen = excluded.chargebacks_fen, fees_fen = excluded.fees_fen,
-           carried_in_fen = excluded.carried_in_fen, net_fen = excluded.net_fen, transactions = excluded.transactions,
-           received_fen = excluded.received_fen, bank_refs = excluded.bank_refs",
-        (key: TEXT_ARRAY = |(key, _): &Changed<'_>| key.to_string()),
-        (partition: INT4_ARRAY = |(_, row): &Changed<'_>| row.partition()),
-        (offset: INT8_ARRAY = |(_, row): &Changed<'_>| last_offset(row)),
-        (channel: TEXT_ARRAY = |(key, _): &Changed<'_>| key.split_once('/').map_or(*key, |parts| parts.0).to_owned()),
-        (batch_no: TEXT_ARRAY = |(key, _): &Changed<'_>| key.split_once('/').map_or(*key, |parts| parts.1).to_owned()),
-        (from: DATE_ARRAY = |(_, row): &Changed<'_>| row.state.reported.as_ref().map(|r| r.period_from)),
-        (to: DATE_ARRAY = |(_, row): &Changed<'_>| row.state.reported.as_ref().map(|r| r.period_to)),
-        (gross: INT8_ARRAY = |(_, row): &Changed<'_>| row.state.reported.as_ref().map(|r| r.gross.fen())),
-        (refunds: INT8_ARRAY = |(_, row): &Changed<'_>| row.state.reported.as_ref().map(|r| r.refunds.fen())),
-        (chargebacks: INT8_ARRAY = |(_, row): &Changed<'_>| row.state.reported.as_ref().map(|r| r.chargebacks.fen())),
-        (fees: INT8_ARRAY = |(_, row): &Changed<'_>| row.state.reported.as_ref().map(|r| r.fees.fen())),
-        (carried_in: INT8_ARRAY = |(_, row): &Changed<'_>| row.state.reported.as_ref().map(|r| r.carried_in.fen())),
-        (net: INT8_ARRAY = |(_, row): &Changed<'_>| row.state.reported.as_ref().map(|r| r.net.fen())),
-        (transactions: INT4_ARRAY = |(_, row): &Changed<'_>| {
+#[rustfmt::skip]
+pub(crate) fn batch_columns() -> Vec<Column<SettlementBatch>> {
+    vec![
+        Column::new("last_offset", "bigint not null", |_, row| last_offset(row)),
+        Column::new("channel", "text not null", |key, _| key.split_once('/').map_or(key, |parts| parts.0).to_owned()),
+        Column::new("batch_no", "text not null", |key, _| key.split_once('/').map_or(key, |parts| parts.1).to_owned()),
+        Column::new("period_from", "date", |_, row| row.state.reported.as_ref().map(|r| r.period_from)),
+        Column::new("period_to", "date", |_, row| row.state.reported.as_ref().map(|r| r.period_to)),
+        Column::new("gross_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.gross.fen())),
+        Column::new("refunds_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.refunds.fen())),
+        Column::new("chargebacks_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.chargebacks.fen())),
+        Column::new("fees_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.fees.fen())),
+        Column::new("carried_in_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.carried_in.fen())),
+        Column::new("net_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.net.fen())),
+        Column::new("transactions", "int", |_, row| {
             row.state.reported.as_ref().map(|r| i32::try_from(r.transactions).unwrap_or(i32::MAX))
         }),
-        (received: INT8_ARRAY = |(_, row): &Changed<'_>| row.state.received().fen()),
-        (bank_refs: TEXT_ARRAY = |(_, row): &Changed<'_>| {
+        Column::new("received_fen", "bigint not null", |_, row| row.state.received().fen()),
+        Column::new("bank_refs", "text", |_, row| {
             let refs: Vec<&str> = row.state.received.iter().map(|r| r.bank_ref.as_str()).collect();
             (!refs.is_empty()).then(|| refs.join(", "))
         }),
-    )?;
-    Ok(())
+    ]
 }
 
-fn write_days(tx: &mut Transaction<'_>, state: &State) -> Result<(), StreamError> {
+pub(super) fn write_days(tx: &mut Transaction<'_>, state: &State) -> Result<(), StreamError> {
     let mut days = BTreeMap::<_, DayTotals>::new();
     for (read, _) in &state.news.fresh {
         if let Some((channel, date, totals)) = day_totals(&read.event) {

@@ -36,7 +36,7 @@ impl KafkaReader {
             ("queued.max.messages.kbytes", "8192"),
             ("queued.min.messages", "10000"),
             ("fetch.max.bytes", "4194304"),
-            ("fetch.message.max.bytes", "524288"),
+            ("fetch.message.max.bytes", "2097152"),
             ("fetch.queue.backoff.ms", "5"),
             // The broker answers as soon as there is a record; this only bounds how long an empty fetch stays open,
             // and with it how long a new assignment waits.

@@ -30,7 +30,7 @@ const FIXED: &[(&str, &str)] = &[
 const SETTINGS: &[(&str, &str)] = &[
     // Each role in a process of its own, two of each, and people: every process has up to twenty.
     ("max_connections", "300"),
-    ("shared_buffers", "256MB"),
+    ("shared_buffers", "512MB"),
     ("work_mem", "16MB"),
     ("maintenance_work_mem", "128MB"),
     // Rebuilds write much at once; with a small limit they would checkpoint all the time.

@@ -78,7 +78,7 @@ fn a_cold_and_a_warm_start_and_nothing_is_left_running() {
         ("listen_addresses", ""),
         ("server_encoding", "UTF8"),
         ("TimeZone", "UTC"),
-        ("shared_buffers", "256MB"),
+        ("shared_buffers", "512MB"),
     ] {
         assert_eq!(setting(&mut session, name), value, "{name}");
     }
