@@ -154,11 +154,11 @@ fn what_a_schema_allows_travels_unchanged() {
             Ok(())
         });
         outcome.unwrap_or_else(|error| panic!("{event_type}: {error}"));
-        assert_eq!(accepted.get() == 0, ADDING_UP.contains(event_type), "{event_type}: {} were taken", accepted.get());
+        assert!(accepted.get() > 0 || ADDING_UP.contains(event_type), "{event_type}: none was taken");
     }
 }
 
-/// Types whose fields must add up, which they never do by chance; they have tests of their own below.
+/// Types whose fields must add up, which they hardly ever do by chance; they have tests of their own below.
 const ADDING_UP: &[&str] = &["ledger.settlement.reported.v1", "ledger.funds.remitted.v1"];
 
 #[test]

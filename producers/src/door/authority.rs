@@ -137,6 +137,7 @@ pub const REPORTERS: &[(&str, &[Role])] = &[
     (e::SettlementReceived::TYPE, OPERATOR),
     (e::FundsRemitted::TYPE, OPERATOR),
     (e::InboxRecordRejected::TYPE, LEDGER_ONLY),
+    (e::DeadLetterResolved::TYPE, OPERATOR),
 ];
 
 /// Whether this source may report this event.
@@ -202,7 +203,8 @@ fn party_named(role: Role, data: &Data) -> Option<&Name> {
         | Data::RefundCancelled(_)
         | Data::RefundEscalated(_)
         | Data::RefundPaidManually(_)
-        | Data::InboxRecordRejected(_) => None,
+        | Data::InboxRecordRejected(_)
+        | Data::DeadLetterResolved(_) => None,
     }
 }
 
