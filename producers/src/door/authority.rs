@@ -3,6 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
+use rules::order::Order;
 use schemas::{
     About, Data, Event, Name, Refusal, RefusalCode, Stream,
     events::{self as e, Payload, RefundOrigin},
@@ -101,7 +102,8 @@ const LEDGER_ONLY: &[Role] = &[];
 pub const REPORTERS: &[(&str, &[Role])] = &[
     (e::RepaymentEnrolmentChecked::TYPE, CHANNEL_BANK),
     (e::LoanContractQuoted::TYPE, CHANNEL_BANK),
-    (e::RepaymentRequested::TYPE, CHANNEL),
+    // Asked for at a door of its own, which derives the order and its stream from the contract.
+    (e::RepaymentRequested::TYPE, LEDGER_ONLY),
     (e::OrderAccepted::TYPE, LEDGER_ONLY),
     (e::OrderRejected::TYPE, LEDGER_ONLY),
     (e::OrderExpired::TYPE, LEDGER_ONLY),
@@ -146,6 +148,9 @@ pub fn check(source: &Source, event: &Event) -> Result<(), Refusal> {
     let reporters = REPORTERS.iter().find(|(name, _)| *name == event_type).map_or(LEDGER_ONLY, |(_, roles)| *roles);
     if !reporters.contains(&source.role) {
         return Err(not_yours(match reporters {
+            [] if event_type == e::RepaymentRequested::TYPE => {
+                "a repayment is asked for with POST /v1/loan-repayments, which makes the order".to_owned()
+            }
             [] => format!("{event_type} is the ledger's own; nobody reports it"),
             _ => format!("{source} may not report {event_type}"),
         }));
@@ -156,6 +161,32 @@ pub fn check(source: &Source, event: &Event) -> Result<(), Refusal> {
     }
     check_refund_origin(source, &event.data)?;
     check_stream(source, event, named)
+}
+
+/// The order that an event is about, if only the order itself says whether the speaker has to do with it.
+pub fn order_to_look_at<'a>(source: &Source, event: &'a Event) -> Option<&'a str> {
+    let says_itself = match source.role {
+        Role::Operator => true,
+        Role::Channel => party_named(source.role, &event.data).is_some(),
+        Role::Bank => false,
+    };
+    (event.data.about() == About::Order && !says_itself).then_some(&event.subject)
+}
+
+/// A channel speaks about orders that were asked for or paid through it, a bank about repayments to itself. Of an order
+/// that nobody knows yet, nobody can say.
+pub fn check_order(source: &Source, order: &Order) -> Result<(), Refusal> {
+    let request = order.request.as_ref().map(|request| &request.data);
+    let asked = match source.role {
+        Role::Bank => request.is_none_or(|request| request.beneficiary == source.name),
+        Role::Channel => {
+            let mut channels =
+                order.captures.iter().map(|capture| &capture.channel).chain(request.map(|r| &r.channel)).peekable();
+            channels.peek().is_none() || channels.any(|channel| *channel == source.name)
+        }
+        Role::Operator => true,
+    };
+    if asked { Ok(()) } else { Err(not_yours(format!("{source} has nothing to do with this order"))) }
 }
 
 fn not_yours(detail: String) -> Refusal {
