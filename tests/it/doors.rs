@@ -134,7 +134,8 @@ async fn an_inbox_takes_what_is_good_and_keeps_a_refusal_of_the_rest() -> Result
     found.sort_by_key(|rejected| (rejected.partition, rejected.offset));
     let mut codes: Vec<&str> = found.iter().map(|rejected| rejected.code.as_str()).collect();
     let mut wanted = expected.clone();
-    (codes.sort_unstable(), wanted.sort_unstable());
+    codes.sort_unstable();
+    wanted.sort_unstable();
     assert_eq!(codes, wanted);
     assert!(found.iter().all(|rejected| rejected.topic == inbox && !rejected.bytes_base64.is_empty()), "{found:?}");
     stage.close().await
