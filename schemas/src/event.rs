@@ -19,6 +19,7 @@ use crate::{
 
 mod read;
 
+pub use read::json_refusal;
 use read::*;
 
 pub const CONTENT_TYPE: &str = "application/json";

@@ -114,8 +114,8 @@ fn memory_log() -> MemoryLog {
     log
 }
 
-fn simulated_log_clock() -> engine::log::memory::SimulatedClock {
-    engine::log::memory::SimulatedClock::new(DateTime::UNIX_EPOCH)
+fn simulated_log_clock() -> Clock {
+    Clock::simulated(DateTime::UNIX_EPOCH)
 }
 
 fn refund(tries: u8) -> Call {

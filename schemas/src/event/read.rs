@@ -178,7 +178,7 @@ pub(super) fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Resul
     if escapes_nul(json) {
         return Err(Refusal::new(RefusalCode::InvalidData, "the data may not have the character U+0000"));
     }
-    let refusal = |error| json_refusal(error, json);
+    let refusal = |error| json_refusal(&error, json.as_bytes());
     if let Some(lifted) = upcast(UPCASTERS, event_type, json) {
         let (event_type, value) = lifted.map_err(refusal)?;
         return read_fields(event_type, value, unknown)?.map_err(refusal);
@@ -235,25 +235,19 @@ pub(super) fn unknown_type(event_type: &str) -> Refusal {
     }
 }
 
-/// Serde calls some misfits broken, such as a number for a word; whether `json` is broken only JSON itself can tell.
-pub(super) fn json_refusal(error: serde_json::Error, json: &str) -> Refusal {
-    if error.is_data() {
-        data_refusal(&error.to_string())
-    } else if serde_json::from_str::<IgnoredAny>(json).is_ok() {
-        Refusal::new(RefusalCode::InvalidData, error)
-    } else {
-        Refusal::new(RefusalCode::BrokenJson, error)
-    }
-}
-
-/// Serde says what is wrong in words; the code is read off them, and a test holds both together.
-pub(super) fn data_refusal(message: &str) -> Refusal {
-    let code = if message.starts_with("missing field") {
+/// Why JSON could not be read as what it should be. Serde says it in words; the code is read off them, and tests hold
+/// both together. It calls some misfits broken, such as a number for a word; whether `json` is broken only JSON itself
+/// can tell.
+pub fn json_refusal(error: &serde_json::Error, json: &[u8]) -> Refusal {
+    let text = error.to_string();
+    let code = if !error.is_data() && serde_json::from_slice::<IgnoredAny>(json).is_err() {
+        RefusalCode::BrokenJson
+    } else if text.starts_with("missing field") {
         RefusalCode::MissingField
-    } else if message.starts_with("an amount") {
+    } else if text.starts_with("an amount") {
         RefusalCode::InvalidAmount
     } else {
         RefusalCode::InvalidData
     };
-    Refusal::new(code, message)
+    Refusal::new(code, text)
 }
