@@ -261,7 +261,7 @@ async fn a_refund_is_submitted_sent_and_completed() {
         (completed.evidence, completed.business_date.to_string()),
         (Evidence::SyncResponse, "2025-03-10".to_owned())
     );
-    assert_eq!(events[1].source, "/channels/ums-pos");
+    assert_eq!((&*events[0].source, &*events[1].source), ("/ledger/executor", "/channels/ums-pos"));
     assert_eq!(desk.refund_there(), (1, "800.00".to_owned()));
 }
 
