@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use engine::clock::Clock;
+use engine::{clock::Clock, tls::Trust};
 use ledger::{config::Config, house::House, play};
 use producers::{
     executor::ExecutorConfig,
@@ -67,7 +67,7 @@ impl World {
         let token = |name: &&str| Ok((name.parse()?, house.client_token(&play::channel(name)?)));
         let tokens = play::CHANNELS.iter().map(token).collect::<Result<_>>()?;
         sandbox.set_door(Door { url: door_url.clone(), tokens });
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(4)).build()?;
+        let http = producers::http::client(Trust::nobody())?.timeout(Duration::from_secs(4)).build()?;
         Ok(Self { house, sandbox, http, door_url, folder })
     }
 
