@@ -135,7 +135,7 @@ impl Cli {
                 commands::rebuild::run(config, accept_differences, self.output).await
             }
             Command::Config => commands::config::run(&config).map(|()| true),
-            Command::Token { source } => commands::config::token(config, &source).map(|()| true),
+            Command::Token { source } => commands::config::token(&config, &source).map(|()| true),
             Command::Health { url } => commands::health::run(&url).await,
         };
         Ok(if agrees? { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -79,7 +79,7 @@ impl Stage {
         let door_url = format!("http://{}", running.door.context("the door is not open")?);
         let tokens = CHANNELS
             .iter()
-            .map(|name| Ok((name.parse()?, house.client_token(&channel(name)?))))
+            .map(|name| Ok((name.parse()?, house.client_token(&channel(name)?)?)))
             .collect::<Result<_>>()?;
         sandbox.set_door(Door { url: door_url.clone(), tokens });
         Ok(Self { house, running, sandbox, http: reqwest::Client::builder().no_proxy().build()?, door_url })
@@ -124,7 +124,7 @@ impl Stage {
             "requested_at": now,
         });
         let url = format!("{}/v1/loan-repayments", self.door_url);
-        let token = self.house.client_token(&channel(ask.channel)?);
+        let token = self.house.client_token(&channel(ask.channel)?)?;
         let request = self.http.post(url).bearer_auth(token).header("idempotency-key", ask.key).json(&body);
         let response = request.send().await?;
         let status = response.status();
@@ -190,7 +190,7 @@ impl Stage {
         let response = self
             .http
             .post(format!("{}/v1/events", self.door_url))
-            .bearer_auth(self.house.client_token(&source.parse()?))
+            .bearer_auth(self.house.client_token(&source.parse()?)?)
             .header("content-type", "application/cloudevents-batch+json")
             .body(body.to_string())
             .send()

@@ -64,7 +64,7 @@ impl World {
         fs::write(folder.join("ledger.toml"), toml::to_string(&config)?)?;
         let house = House::open(config, Clock::System).await?;
         house.apply_topics().await?;
-        let token = |name: &&str| Ok((name.parse()?, house.client_token(&play::channel(name)?)));
+        let token = |name: &&str| Ok((name.parse()?, house.client_token(&play::channel(name)?)?));
         let tokens = play::CHANNELS.iter().map(token).collect::<Result<_>>()?;
         sandbox.set_door(Door { url: door_url.clone(), tokens });
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(4)).build()?;
