@@ -11,8 +11,9 @@ use engine::{
     postgres::server::Server,
 };
 use producers::{
-    door::{Client, Source},
+    door::{Client, Source, authority::Role},
     publisher::Publisher,
+    sandbox,
     token::Tokens,
 };
 use schemas::topics::{Topic, Topics};
@@ -82,6 +83,14 @@ impl House {
 
     pub fn client_token(&self, source: &Source) -> Result<String> {
         client_token(&self.clients()?, source)
+    }
+
+    /// How the sandbox tells the door at `url` of payments, in the name of every channel.
+    pub fn sandbox_door(&self, url: String) -> Result<sandbox::Door> {
+        let clients = self.clients()?;
+        let channels = clients.iter().flat_map(|client| &client.sources).filter(|source| source.role == Role::Channel);
+        let token = |source: &Source| Ok((source.name.clone(), client_token(&clients, source)?));
+        Ok(sandbox::Door { url, tokens: channels.map(token).collect::<Result<_>>()? })
     }
 
     pub fn publisher(&self) -> Publisher {

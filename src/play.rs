@@ -8,7 +8,7 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use engine::clock::Clock;
 use producers::{
     door::Source,
-    sandbox::{Capture, Door, PaymentRequest, Sandbox, SandboxConfig, Script},
+    sandbox::{Capture, PaymentRequest, Sandbox, SandboxConfig, Script},
 };
 use reqwest::StatusCode;
 use rules::business_day::shanghai;
@@ -77,11 +77,7 @@ impl Stage {
         house.apply_topics().await?;
         let running = Running::start(&house, Role::ALL).await?;
         let door_url = format!("http://{}", running.door.context("the door is not open")?);
-        let tokens = CHANNELS
-            .iter()
-            .map(|name| Ok((name.parse()?, house.client_token(&channel(name)?)?)))
-            .collect::<Result<_>>()?;
-        sandbox.set_door(Door { url: door_url.clone(), tokens });
+        sandbox.set_door(house.sandbox_door(door_url.clone())?);
         Ok(Self { house, running, sandbox, http: reqwest::Client::builder().no_proxy().build()?, door_url })
     }
 
