@@ -1,12 +1,16 @@
 //! The student loan's acceptance scenarios, through the door and the sandbox, each named by its rule.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, net::SocketAddr};
 
 use anyhow::{Context, Result};
 use chrono::TimeDelta;
+use engine::clock::Clock;
 use ledger::{
     commands::demo,
+    config::Config,
+    house::House,
     play::{Ask, Stage, yuan},
+    roles::{Role, Running},
 };
 use ledger_tests::stage_at;
 use producers::sandbox::{BankStep, NoticeStep, RefundStep, Script};
@@ -331,6 +335,22 @@ fn readme_without(printed: &str) -> Result<Vec<&'static str>> {
     // Before the lines in which the day is told stands a time.
     let told = lines.map(|line| line.split_once(" s  ").map_or(line, |(_, told)| told));
     Ok(told.filter(|line| *line != "…" && !printed.lines().any(|printed| printed == *line)).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_beside_the_door_tells_it_of_payments() -> Result<()> {
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config { listen: any_port, sandbox_listen: any_port, ..ledger_tests::config().await? };
+    let house = House::open(config, Clock::System).await?;
+    house.apply_topics().await?;
+    let mut running = Running::start(&house, &[Role::Coordinator, Role::Projector, Role::Door, Role::Sandbox]).await?;
+    let sandbox = running.sandbox.take().context("the sandbox plays")?;
+    let door_url = format!("http://{}", running.door.context("the door is open")?);
+    let stage = Stage { house, running, sandbox, http: Default::default(), door_url };
+    let id = stage.accepted(&Ask::new(CQP, "K", "100.00", "1")).await?;
+    stage.pay(&id, CQP, Method::Cqp, "100.00")?;
+    stage.notified(&id).await?;
+    stage.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
