@@ -11,7 +11,10 @@ use postgres::{Client, Transaction, types::Type};
 use uuid::Uuid;
 
 use super::{LaneConfig, StreamError};
-use crate::log::{Position, Record, TopicInfo};
+use crate::{
+    log::{Position, Record, TopicInfo},
+    postgres::explain,
+};
 
 /// How long a batch of a lane that lost its lease may sit idle in its transaction before its backend is ended.
 const ZOMBIE_PATIENCE_S: f64 = 3.0;
@@ -289,12 +292,25 @@ impl Progress {
     }
 }
 
+/// Tells its causes by itself, wherever it is printed; so it has no `source` that would tell them again.
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
-    #[error(transparent)]
-    Pool(#[from] deadpool_postgres::PoolError),
-    #[error(transparent)]
-    Postgres(#[from] tokio_postgres::Error),
+    #[error("{}", explain(.0))]
+    Pool(deadpool_postgres::PoolError),
+    #[error("{}", explain(.0))]
+    Postgres(tokio_postgres::Error),
+}
+
+impl From<deadpool_postgres::PoolError> for WaitError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        Self::Pool(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for WaitError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
+    }
 }
 
 pub async fn progress(pool: &Pool, projection: &str) -> Result<Progress, WaitError> {
