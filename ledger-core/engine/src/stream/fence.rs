@@ -55,17 +55,10 @@ impl Fence {
              on conflict do nothing",
             &[&config.projection, &topic.identity, &topic.partitions],
         )?;
-        let known = client.query_one(
-            "select max(log_identity) filter (where log_identity <> $2), count(*) from engine.fence where projection = $1",
-            &[&config.projection, &topic.identity],
-        )?;
-        let (other, count): (Option<String>, i64) = (known.get(0), known.get(1));
-        if let Some(other) = other {
-            return Err(StreamError::Fatal(format!(
-                "{} was built from the log {other}, but {} is now {}: point it at its own log, or rebuild it",
-                config.projection, config.topic, topic.identity
-            )));
-        }
+        check_log(client, &config.projection, &topic.identity)?;
+        let known =
+            client.query_one("select count(*) from engine.fence where projection = $1", &[&config.projection])?;
+        let count: i64 = known.get(0);
         if count != i64::from(topic.partitions) {
             return Err(StreamError::Fatal(format!(
                 "{} knows {count} partitions, the topic {} has {}: order depends on their number, which may never change",
@@ -270,6 +263,19 @@ impl Fence {
             held.committed = held.next;
         }
         Ok(())
+    }
+}
+
+/// Refuses a log that is not the one from which the projection was built; offsets of one mean nothing in another.
+pub fn check_log(client: &mut Client, projection: &str, identity: &str) -> Result<(), StreamError> {
+    let sql = "select max(log_identity) from engine.fence where projection = $1 and log_identity <> $2";
+    match client.query_one(sql, &[&projection, &identity])?.get::<_, Option<String>>(0) {
+        None => Ok(()),
+        Some(other) => Err(StreamError::Fatal(format!(
+            "{projection} was built from the log {other}, but LEDGER_LOG and LEDGER_TOPIC_PREFIX now lead to another \
+             log, {identity}: point them back; or choose another data folder (LEDGER_DATA_DIR) or database \
+             (LEDGER_POSTGRES_URL) for this log, where everything is built anew from it"
+        ))),
     }
 }
 
