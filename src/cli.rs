@@ -1,6 +1,6 @@
 //! What people type. Data goes to stdout, everything else to stderr.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use chrono::{DateTime, FixedOffset};
@@ -91,6 +91,14 @@ enum Command {
         #[arg(long)]
         accept_differences: bool,
     },
+    /// Run psql on the ledger's Postgres; what stands after `--` is for psql
+    Psql {
+        /// Instead, print the URL, with its password if it has one
+        #[arg(long, conflicts_with = "args")]
+        url: bool,
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
     /// Print the configuration in force, secrets masked
     Config,
     /// Print the bearer token of a client of the door, such as /channels/ums-pos
@@ -134,8 +142,10 @@ impl Cli {
             Command::Rebuild { accept_differences, .. } => {
                 commands::rebuild::run(config, accept_differences, self.output).await
             }
+            Command::Psql { url: true, .. } => commands::psql::print_url(config).await.map(|()| true),
+            Command::Psql { args, .. } => match commands::psql::run(config, &args).await? {},
             Command::Config => commands::config::run(&config).map(|()| true),
-            Command::Token { source } => commands::config::token(config, &source).map(|()| true),
+            Command::Token { source } => commands::config::token(&config, &source).map(|()| true),
             Command::Health { url } => commands::health::run(&url).await,
         };
         Ok(if agrees? { ExitCode::SUCCESS } else { ExitCode::FAILURE })

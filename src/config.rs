@@ -118,14 +118,21 @@ impl Config {
 
 /// `postgres://user:secret@host` as `postgres://user:***@host`.
 pub fn mask_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
+    if !url.contains("://") {
         return if url.contains("password") { "***".to_owned() } else { url.to_owned() };
-    };
-    match rest.rsplit_once('@') {
-        Some((user, host)) => format!(
-            "{scheme}://{}@{host}",
-            user.split_once(':').map_or(user.to_owned(), |(user, _)| format!("{user}:***"))
-        ),
+    }
+    replace_password(url, ":***")
+}
+
+/// `postgres://user:secret@host` as `postgres://user@host`.
+pub fn without_password(url: &str) -> String {
+    replace_password(url, "")
+}
+
+fn replace_password(url: &str, replacement: &str) -> String {
+    let parts = url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+    match parts.and_then(|(scheme, (user, host))| Some((scheme, user.split_once(':')?.0, host))) {
+        Some((scheme, user, host)) => format!("{scheme}://{user}{replacement}@{host}"),
         None => url.to_owned(),
     }
 }
@@ -166,5 +173,7 @@ mod tests {
         let shown = config.masked().unwrap();
         assert!(!shown.contains("s3cret") && !shown.contains("pa55"), "{shown}");
         assert!(shown.contains("postgres://ledger:***@db/ledger"));
+        assert_eq!(without_password("postgres://ledger:pa55@db/ledger"), "postgres://ledger@db/ledger");
+        assert_eq!(without_password("postgres://ledger@%2Frun/ledger"), "postgres://ledger@%2Frun/ledger");
     }
 }

@@ -11,8 +11,9 @@ use engine::{
     postgres::server::Server,
 };
 use producers::{
-    door::{Client, Source},
+    door::{Client, Source, authority::Role},
     publisher::Publisher,
+    sandbox,
     token::Tokens,
 };
 use schemas::topics::{Topic, Topics};
@@ -76,23 +77,20 @@ impl House {
         &self.topics.events().name
     }
 
-    /// The bearer token of a client that the configuration does not list: derived from the secret, so that it needs
-    /// no place of its own.
-    pub fn client_token(&self, source: &Source) -> String {
-        let configured = self.config.door.clients.iter().find(|client| client.sources.contains(source));
-        configured.map_or_else(|| self.tokens.client(&source.to_string()), |client| client.token.clone())
+    pub fn clients(&self) -> Result<Vec<Client>> {
+        clients(&self.config, &self.tokens)
     }
 
-    /// Those whom the configuration lists; else one client for each channel, the bank and finance.
-    pub fn clients(&self) -> Result<Vec<Client>> {
-        if !self.config.door.clients.is_empty() {
-            return Ok(self.config.door.clients.clone());
-        }
-        let client = |text: &&str| {
-            let source: Source = text.parse()?;
-            Ok(Client { name: (*text).to_owned(), token: self.client_token(&source), sources: vec![source] })
-        };
-        DEFAULT_CLIENTS.iter().map(client).collect()
+    pub fn client_token(&self, source: &Source) -> Result<String> {
+        client_token(&self.clients()?, source)
+    }
+
+    /// How the sandbox tells the door at `url` of payments, in the name of every channel.
+    pub fn sandbox_door(&self, url: String) -> Result<sandbox::Door> {
+        let clients = self.clients()?;
+        let channels = clients.iter().flat_map(|client| &client.sources).filter(|source| source.role == Role::Channel);
+        let token = |source: &Source| Ok((source.name.clone(), client_token(&clients, source)?));
+        Ok(sandbox::Door { url, tokens: channels.map(token).collect::<Result<_>>()? })
     }
 
     pub fn publisher(&self) -> Publisher {
@@ -166,6 +164,33 @@ impl House {
     }
 }
 
+/// Those whom the configuration lists; else one client for each channel, the bank and finance, with tokens that are
+/// derived from the secret, so that they need no place of their own.
+pub fn clients(config: &Config, tokens: &Tokens) -> Result<Vec<Client>> {
+    if !config.door.clients.is_empty() {
+        return Ok(config.door.clients.clone());
+    }
+    let client =
+        |text: &&str| Ok(Client { name: (*text).to_owned(), token: tokens.client(text), sources: vec![text.parse()?] });
+    DEFAULT_CLIENTS.iter().map(client).collect()
+}
+
+/// The bearer token with which the door takes reports of `source`.
+pub fn client_token(clients: &[Client], source: &Source) -> Result<String> {
+    // The door lets nobody in without a token.
+    let able = clients.iter().filter(|client| !client.token.is_empty());
+    let client = able.clone().find(|client| client.sources.contains(source));
+    client.map(|client| client.token.clone()).with_context(|| {
+        let known: Vec<String> = able.flat_map(|client| &client.sources).map(Source::to_string).collect();
+        format!(
+            "the door has no client with a token for {source}, only for {}; give it one in LEDGER_DOOR__CLIENTS, \
+             which names every client: [{{name=\"{}\", token=\"…\", sources=[\"{source}\"]}}, …]",
+            known.join(", "),
+            source.name
+        )
+    })
+}
+
 /// Brings every table up to date; several processes may do so at once.
 fn migrate(postgres_url: &str) -> Result<()> {
     let mut client =
@@ -193,4 +218,28 @@ pub fn kept_secret(data_dir: &Path) -> Result<String> {
         Err(error) => return Err(error).with_context(|| format!("{} cannot be made", path.display())),
     }
     fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_given_only_for_those_whom_the_door_knows() -> Result<()> {
+        let tokens = Tokens::new("a secret");
+        let (pos, finance): (Source, Source) = ("/channels/ums-pos".parse()?, "/operators/finance".parse()?);
+        let by_default = clients(&Config::default(), &tokens)?;
+        assert_eq!(client_token(&by_default, &finance)?, tokens.client("/operators/finance"));
+        let unknown = client_token(&by_default, &"/operators/li".parse()?).unwrap_err().to_string();
+        assert!(unknown.contains("LEDGER_DOOR__CLIENTS") && unknown.contains("/operators/finance"), "{unknown}");
+        let client = |token: &str, source: &Source| Client {
+            name: "a client".to_owned(),
+            token: token.to_owned(),
+            sources: vec![source.clone()],
+        };
+        let configured = [client("t", &pos), client("", &finance)];
+        assert_eq!(client_token(&configured, &pos)?, "t");
+        assert!(client_token(&configured, &finance).is_err(), "the door takes no empty token");
+        Ok(())
+    }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use engine::{clock::Clock, tls::Trust};
 use producers::{
     door::Source,
-    sandbox::{Capture, Door, PaymentRequest, Sandbox, SandboxConfig, Script},
+    sandbox::{Capture, PaymentRequest, Sandbox, SandboxConfig, Script},
 };
 use reqwest::StatusCode;
 use rules::business_day::shanghai;
@@ -77,11 +77,7 @@ impl Stage {
         house.apply_topics().await?;
         let running = Running::start(&house, Role::ALL).await?;
         let door_url = format!("http://{}", running.door.context("the door is not open")?);
-        let tokens = CHANNELS
-            .iter()
-            .map(|name| Ok((name.parse()?, house.client_token(&channel(name)?))))
-            .collect::<Result<_>>()?;
-        sandbox.set_door(Door { url: door_url.clone(), tokens });
+        sandbox.set_door(house.sandbox_door(door_url.clone())?);
         // The door speaks plain HTTP, so nobody has to be trusted.
         let http = producers::http::client(Trust::nobody())?.build()?;
         Ok(Self { house, running, sandbox, http, door_url })
@@ -126,7 +122,7 @@ impl Stage {
             "requested_at": now,
         });
         let url = format!("{}/v1/loan-repayments", self.door_url);
-        let token = self.house.client_token(&channel(ask.channel)?);
+        let token = self.house.client_token(&channel(ask.channel)?)?;
         let request = self.http.post(url).bearer_auth(token).header("idempotency-key", ask.key).json(&body);
         let response = request.send().await?;
         let status = response.status();
@@ -192,7 +188,7 @@ impl Stage {
         let response = self
             .http
             .post(format!("{}/v1/events", self.door_url))
-            .bearer_auth(self.house.client_token(&source.parse()?))
+            .bearer_auth(self.house.client_token(&source.parse()?)?)
             .header("content-type", "application/cloudevents-batch+json")
             .body(body.to_string())
             .send()

@@ -69,6 +69,9 @@ impl Running {
         for role in roles {
             running.start_role(house, *role).await.with_context(|| format!("{role:?} cannot start"))?;
         }
+        if let (Some(door), Some(sandbox), None) = (running.door, &running.sandbox, &house.config.sandbox.door) {
+            sandbox.set_door(house.sandbox_door(format!("http://{door}"))?);
+        }
         Ok(running)
     }
 
@@ -108,10 +111,12 @@ impl Running {
                 });
             }
             Role::Sandbox => {
-                self.sandbox = Some(
-                    Sandbox::start(house.config.sandbox_listen, house.config.sandbox.clone(), house.clock.clone())
-                        .await?,
-                )
+                let mut config = house.config.sandbox.clone();
+                // A door that is named without tokens is one of this house.
+                if let Some(door) = config.door.take_if(|door| door.tokens.is_empty()) {
+                    config.door = Some(house.sandbox_door(door.url)?);
+                }
+                self.sandbox = Some(Sandbox::start(house.config.sandbox_listen, config, house.clock.clone()).await?);
             }
         }
         Ok(())

@@ -46,6 +46,7 @@ impl Rebuild {
     /// Builds a new generation up to where the live one stands now, and compares the two. The live one goes on.
     pub fn run(&self, client: &mut Client) -> Result<Rebuilt, StreamError> {
         let live = Generation::active(client)?;
+        engine::stream::check_log(client, live.projection(), &self.log.describe(&self.topic)?.identity)?;
         let next = Generation::create(client)?;
         let mut snapshot_client = engine::postgres::connect(&self.postgres_url, "ledger rebuild")?;
         let mut snapshot = snapshot_client

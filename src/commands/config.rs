@@ -10,13 +10,9 @@ pub fn run(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// The bearer token of a client, as configured or as derived from the secret.
-pub fn token(config: Config, source: &Source) -> Result<()> {
-    let configured = config.door.clients.iter().find(|client| client.sources.contains(source));
+/// The bearer token of a client that the door knows, as configured or as derived from the secret.
+pub fn token(config: &Config, source: &Source) -> Result<()> {
     let secret = if config.secret.is_empty() { house::kept_secret(&config.data_dir)? } else { config.secret.clone() };
-    println!(
-        "{}",
-        configured.map_or_else(|| Tokens::new(&secret).client(&source.to_string()), |client| client.token.clone())
-    );
+    println!("{}", house::client_token(&house::clients(config, &Tokens::new(&secret))?, source)?);
     Ok(())
 }

@@ -57,7 +57,7 @@ fn at(time: &str) -> Result<DateTime<FixedOffset>> {
 /// Plays the whole day and the two days after it.
 pub async fn play(stage: &Stage, say: impl Fn(&str)) -> Result<Day> {
     let mut day = Day { orders: Vec::new(), checks: Vec::new() };
-    say("T, Monday 2025-03-10: seven students repay 学生还款");
+    say("T, Monday 2025-03-10: nine requests to repay six loans 还款申请");
     payments(stage, &mut day).await?;
     stage.rest().await?;
     check(stage, &mut day, "T", &[("1110", "7100.00"), ("2010", "-300.00"), ("2110", "-6800.00"), ("2210", "0.00")])
@@ -115,12 +115,12 @@ async fn payments(stage: &Stage, day: &mut Day) -> Result<()> {
     pay(stage, &a4, POS, Method::QrB2c, "300.00").await?;
     receipt(stage, &a4, POS, ReceiptText::Uncertain).await?;
     let a5 = reversed(stage).await?;
-    let (first, second) = declined_and_repeated(stage).await?;
+    let [first, too_early, second] = declined_and_repeated(stage).await?;
     // A7: the same contract a second time on one day.
     let a7 = stage.ask(&Ask::new(POS, "K-A1", "100.00", "A7")).await?;
     ensure!(a7.verdict == "DAILY_LIMIT", "A7 should be refused with DAILY_LIMIT, not {}", a7.verdict);
-    let names = ["A1", "A2", "A3", "A4", "A5", "A6", "A6 again", "A7"];
-    day.orders = names.into_iter().zip([a1, a2, a3, a4, a5, first, second, a7.order_id]).collect();
+    let names = ["A1", "A2", "A3", "A4", "A5", "A6", "A6 too early", "A6 again", "A7"];
+    day.orders = names.into_iter().zip([a1, a2, a3, a4, a5, first, too_early, second, a7.order_id]).collect();
     // What is uncertain is asked about again until the schedule is over.
     stage.wait(1200).await
 }
@@ -148,8 +148,9 @@ async fn reversed(stage: &Stage) -> Result<OrderId> {
     Ok(order)
 }
 
-/// A6: the first payment is declined; the contract stays locked for two minutes, then a new order goes through.
-async fn declined_and_repeated(stage: &Stage) -> Result<(OrderId, OrderId)> {
+/// A6: the first payment is declined; the contract stays locked for two minutes, so a request meanwhile is refused, and
+/// one after that goes through.
+async fn declined_and_repeated(stage: &Stage) -> Result<[OrderId; 3]> {
     let source = format!("/channels/{CQP}");
     let first = stage.accepted(&Ask::new(CQP, "K-A6", "600.00", "A6")).await?;
     let initiated =
@@ -167,7 +168,7 @@ async fn declined_and_repeated(stage: &Stage) -> Result<(OrderId, OrderId)> {
     let second = stage.accepted(&Ask::new(CQP, "K-A6", "600.00", "A6 again")).await?;
     pay(stage, &second, CQP, Method::Cqp, "600.00").await?;
     receipt(stage, &second, CQP, ReceiptText::Success).await?;
-    Ok((first, second))
+    Ok([first, too_early.order_id, second])
 }
 
 async fn pay(stage: &Stage, order: &OrderId, channel: &str, method: Method, amount: &str) -> Result<()> {
@@ -269,18 +270,24 @@ pub async fn run(mut config: Config, exit: bool) -> Result<bool> {
     let started = Instant::now();
     let folder = tempfile::Builder::new().prefix("ledger-demo-").tempdir()?;
     config.data_dir = folder.path().to_owned();
+    // Those whom the day needs, whoever may come in otherwise.
+    config.door.clients.clear();
     if config.log != "postgres" {
         // A topic of its own, because its days are simulated.
         config.topic_prefix = format!("demo-{}", uuid::Uuid::new_v4().simple());
     }
     let say = |text: &str| eprintln!("{:>6.1} s  {text}", started.elapsed().as_secs_f32());
+    let log = config.log.split('?').next().unwrap_or_default().to_owned();
     say("starting Postgres, the log and every role 启动");
     let stage = Stage::open(config, start_of_day()?).await?;
     let day = play(&stage, say).await?;
-    show(&stage, &day, started.elapsed()).await?;
+    println!("{}\n\n{}\n", orders(&stage, &day).await?, checks(&day));
+    println!("{}; {:.1} s on {}\n", verdict(&day), started.elapsed().as_secs_f32(), log);
     let agrees = day.checks.iter().all(Check::agrees);
     if !exit {
-        println!("door      {}/v1/orders", stage.door_url);
+        let token = stage.house.client_token(&FINANCE.parse()?)?;
+        println!("door      {}", stage.door_url);
+        println!("try       curl -sS -H 'Authorization: Bearer {token}' {}/v1/orders", stage.door_url);
         println!("postgres  {}", stage.house.postgres_url);
         println!("try       psql '{}' -c 'select * from finance.orders'", stage.house.postgres_url);
         eprintln!("running; press Ctrl-C to end 按 Ctrl-C 结束");
@@ -290,7 +297,8 @@ pub async fn run(mut config: Config, exit: bool) -> Result<bool> {
     Ok(agrees)
 }
 
-async fn show(stage: &Stage, day: &Day, took: std::time::Duration) -> Result<()> {
+/// Every request of the day, and what became of it.
+pub async fn orders(stage: &Stage, day: &Day) -> Result<String> {
     let mut orders = Rows::new(&["order 订单", "amount", "status", "状态", "reason 原因"], &[1]);
     for (name, id) in &day.orders {
         let order =
@@ -307,7 +315,11 @@ async fn show(stage: &Stage, day: &Day, took: std::time::Duration) -> Result<()>
             order.reason.unwrap_or_default(),
         ]);
     }
-    println!("{}\n", table(&orders));
+    Ok(table(&orders))
+}
+
+/// Every figure, as it should be and as it is.
+pub fn checks(day: &Day) -> String {
     let mut checks = Rows::new(&["day", "account 科目", "expected 应为", "actual 实为", ""], &[2, 3]);
     for check in &day.checks {
         let mark = if check.agrees() { "✓" } else { "✗ differs" };
@@ -319,16 +331,12 @@ async fn show(stage: &Stage, day: &Day, took: std::time::Duration) -> Result<()>
             mark.to_owned(),
         ]);
     }
-    println!("{}\n", table(&checks));
-    let differing = day.checks.iter().filter(|check| !check.agrees()).count();
-    let verdict = match differing {
+    table(&checks)
+}
+
+fn verdict(day: &Day) -> String {
+    match day.checks.iter().filter(|check| !check.agrees()).count() {
         0 => "every figure agrees 全部相符".to_owned(),
         n => format!("{n} figures differ 不符"),
-    };
-    println!(
-        "{verdict}; {:.1} s on {}\n",
-        took.as_secs_f32(),
-        stage.house.config.log.split('?').next().unwrap_or_default()
-    );
-    Ok(())
+    }
 }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod health;
 pub mod order;
+pub mod psql;
 pub mod publish;
 pub mod rebuild;
 pub mod replay;

@@ -56,8 +56,13 @@ pub async fn run(config: Config, accept_differences: bool, output: Output) -> Re
 /// The coordinator's state anew. Nothing is decided twice: what the log has decided stands.
 pub async fn coordinator(config: Config) -> Result<()> {
     let house = House::open(config, Clock::System).await?;
-    let ends = house.ends().await?;
-    house.with_client("ledger rebuild", move |client| Ok(producers::coordinator::rebuild(client, &ends)?)).await?;
+    let (log, topic) = (house.log.clone(), house.events_topic().to_owned());
+    house
+        .with_client("ledger rebuild", move |client| {
+            engine::stream::check_log(client, producers::coordinator::PROJECTION, &log.describe(&topic)?.identity)?;
+            Ok(producers::coordinator::rebuild(client, &log.ends(&topic)?)?)
+        })
+        .await?;
     eprintln!("the coordinator folds the log anew from offset 0");
     Ok(())
 }

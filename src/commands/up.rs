@@ -35,6 +35,9 @@ async fn serve(house: &House, roles: &[Role]) -> Result<()> {
     if let Some(door) = running.door {
         tracing::info!("the door is open at http://{door}");
     }
+    if let Some(sandbox) = &running.sandbox {
+        tracing::info!("the sandbox plays the acquirer and the bank at {}", sandbox.url);
+    }
     tracing::info!("Postgres is at {}", house.postgres_url_masked());
     let mut terminate = signal(SignalKind::terminate())?;
     let ended = tokio::select! {

@@ -206,7 +206,7 @@ fn is_verdict(payment: &Payment, status: StatusCode, answer: &Value) -> Result<b
 }
 
 fn token(world: &World, payment: &Payment) -> Result<String> {
-    Ok(world.house.client_token(&play::channel(payment.channel)?))
+    world.house.client_token(&play::channel(payment.channel)?)
 }
 
 /// An answer that counts: the door was there, and could do its work.

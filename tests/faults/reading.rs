@@ -19,7 +19,7 @@ fn payment(number: usize) -> Payment {
 }
 
 async fn read(world: &World, order: &OrderId, position: Position) -> Result<(StatusCode, Value)> {
-    let token = world.house.client_token(&"/operators/finance".parse()?);
+    let token = world.house.client_token(&"/operators/finance".parse()?)?;
     let url = format!("{}/v1/orders/{order}?position={position}", world.door_url);
     let answer = world.http.get(url).timeout(Duration::from_secs(20)).bearer_auth(token).send().await?;
     Ok((answer.status(), answer.json().await?))

@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use engine::{clock::Clock, tls::Trust};
-use ledger::{config::Config, house::House, play};
+use ledger::{config::Config, house::House};
 use producers::{
     executor::ExecutorConfig,
-    sandbox::{Capture, Door, PaymentRequest, Sandbox, SandboxConfig},
+    sandbox::{Capture, PaymentRequest, Sandbox, SandboxConfig},
 };
 use rules::policy::Policy;
 use schemas::{OrderId, events::Method};
@@ -64,9 +64,7 @@ impl World {
         fs::write(folder.join("ledger.toml"), toml::to_string(&config)?)?;
         let house = House::open(config, Clock::System).await?;
         house.apply_topics().await?;
-        let token = |name: &&str| Ok((name.parse()?, house.client_token(&play::channel(name)?)));
-        let tokens = play::CHANNELS.iter().map(token).collect::<Result<_>>()?;
-        sandbox.set_door(Door { url: door_url.clone(), tokens });
+        sandbox.set_door(house.sandbox_door(door_url.clone())?);
         let http = producers::http::client(Trust::nobody())?.timeout(Duration::from_secs(4)).build()?;
         Ok(Self { house, sandbox, http, door_url, folder })
     }

@@ -1,8 +1,17 @@
 //! The student loan's acceptance scenarios, through the door and the sandbox, each named by its rule.
 
+use std::{cell::RefCell, net::SocketAddr};
+
 use anyhow::{Context, Result};
 use chrono::TimeDelta;
-use ledger::play::{Ask, Stage, yuan};
+use engine::clock::Clock;
+use ledger::{
+    commands::demo,
+    config::Config,
+    house::House,
+    play::{Ask, Stage, yuan},
+    roles::{Role, Running},
+};
 use ledger_tests::stage_at;
 use producers::sandbox::{BankStep, NoticeStep, RefundStep, Script};
 use projections::report::{self, OrderReport};
@@ -14,6 +23,7 @@ use schemas::{
     },
 };
 
+const README: &str = include_str!("../../README.md");
 const POS: &str = "ums-pos";
 const CQP: &str = "unionpay-cqp";
 const FINANCE: &str = "/operators/finance";
@@ -302,11 +312,44 @@ async fn s13_a_capture_without_a_slip_is_synchronised_and_reversed() -> Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s14_the_worked_day_agrees_to_the_fen() -> Result<()> {
-    let stage = Stage::open(ledger_tests::config().await?, ledger::commands::demo::start_of_day()?).await?;
-    let day = ledger::commands::demo::play(&stage, |_| ()).await?;
+    let stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
+    let said = RefCell::new(Vec::new());
+    let day = demo::play(&stage, |text| said.borrow_mut().push(text.to_owned())).await?;
     for check in &day.checks {
         assert!(check.agrees(), "{check:?}");
     }
+    let printed = [said.take().join("\n"), demo::orders(&stage, &day).await?, demo::checks(&day)].join("\n");
+    assert_eq!(
+        readme_without(&printed)?,
+        Vec::<&str>::new(),
+        "README.md shows what the demo does not print:\n{printed}"
+    );
+    stage.close().await
+}
+
+/// Lines of the README's sample of the demo that are not in `printed`. The day's own lines count: from where it begins
+/// to the last table.
+fn readme_without(printed: &str) -> Result<Vec<&'static str>> {
+    let (_, sample) = README.split_once("```text\n").context("README.md has no sample")?;
+    let lines = sample.lines().skip(1).take_while(|line| !line.starts_with("every figure agrees"));
+    // Before the lines in which the day is told stands a time.
+    let told = lines.map(|line| line.split_once(" s  ").map_or(line, |(_, told)| told));
+    Ok(told.filter(|line| *line != "…" && !printed.lines().any(|printed| printed == *line)).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_beside_the_door_tells_it_of_payments() -> Result<()> {
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config { listen: any_port, sandbox_listen: any_port, ..ledger_tests::config().await? };
+    let house = House::open(config, Clock::System).await?;
+    house.apply_topics().await?;
+    let mut running = Running::start(&house, &[Role::Coordinator, Role::Projector, Role::Door, Role::Sandbox]).await?;
+    let sandbox = running.sandbox.take().context("the sandbox plays")?;
+    let door_url = format!("http://{}", running.door.context("the door is open")?);
+    let stage = Stage { house, running, sandbox, http: Default::default(), door_url };
+    let id = stage.accepted(&Ask::new(CQP, "K", "100.00", "1")).await?;
+    stage.pay(&id, CQP, Method::Cqp, "100.00")?;
+    stage.notified(&id).await?;
     stage.close().await
 }
 

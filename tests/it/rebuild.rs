@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use engine::stream::Stop;
-use ledger::{commands::demo, play::Stage};
+use ledger::{commands::demo, config::Config, play::Stage};
 use projections::{generation::Generation, rebuild::Rebuild, report};
 
 async fn after_the_worked_day() -> Result<Stage> {
@@ -80,6 +80,22 @@ async fn the_coordinator_folds_its_history_and_decides_nothing_twice() -> Result
     assert_eq!(coordinator_state(&stage).await?, before);
     demo::play_one_more(&stage).await?;
     assert_ne!(stage.house.ends().await?, ends);
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_log_is_refused_with_the_ways_out() -> Result<()> {
+    let config = ledger_tests::config().await?;
+    let stage = Stage::open(config.clone(), demo::start_of_day()?).await?;
+    demo::play_one_more(&stage).await?;
+    stage.close().await?;
+    let other = Config { topic_prefix: format!("{}-other", config.topic_prefix), ..config };
+    let mut stage = Stage::open(other, demo::start_of_day()?).await?;
+    let ended = stage.running.until_a_role_ends().await.unwrap_err().to_string();
+    assert!(ended.contains("point them back") && ended.contains("another data folder"), "{ended}");
+    let work = rebuild(&stage);
+    let rebuilt = stage.house.with_client("ledger rebuild", move |client| Ok(work.run(client)?)).await;
+    assert!(rebuilt.unwrap_err().to_string().contains("point them back"));
     stage.close().await
 }
 

@@ -27,7 +27,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     remove_leftovers();
     match Server::start(&folder(std::process::id())) {
         Ok(server) => server,
-        Err(error) => panic!("the tests need Postgres: {error}"),
+        Err(error) => panic!("the tests need Postgres: {}", engine::postgres::explain(&error)),
     }
 });
 

@@ -60,7 +60,10 @@ pub fn pool(url: &str, application_name: &str, size: usize) -> Result<Pool, Pool
 /// An error with all its causes: of an error of Postgres, the first line alone says no more than "db error".
 pub fn explain(error: &dyn Error) -> String {
     let causes = iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    causes.map(ToString::to_string).fold(error.to_string(), |text, cause| {
+        // Some errors say their first cause themselves.
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 fn configuration(url: &str, application_name: &str) -> Result<(tokio_postgres::Config, Tls), postgres::Error> {

@@ -27,6 +27,7 @@ mod owner;
 
 use super::explain;
 use account::Account;
+pub use binaries::client_program;
 use folder::Folder;
 use owner::Owner;
 
@@ -77,6 +78,12 @@ pub enum ServerError {
     Died { status: ExitStatus, log: PathBuf, said: String },
     #[error("Postgres does not answer after {seconds} s ({why}); process {owner} looks after it, its log is {}", log.display())]
     Silent { seconds: u64, owner: u32, why: String, log: PathBuf },
+    #[error(
+        "no Postgres of the ledger runs in {} ({why}); start `ledger up`, or choose the data folder with --data-dir or \
+         LEDGER_DATA_DIR",
+        path.display()
+    )]
+    NotRunning { path: PathBuf, why: String },
     #[error("the thread that looks after Postgres ended without a word")]
     Unattended,
 }
@@ -111,6 +118,19 @@ impl Server {
         let server = Server { folder, stop: Some(stop), attendant: Some(thread) };
         outcome.recv().unwrap_or(Err(ServerError::Unattended))?;
         Ok(server)
+    }
+
+    /// The URL of the server that some process runs on `data_dir`; nothing is made or started.
+    pub fn running(data_dir: &Path) -> Result<String, ServerError> {
+        let missing = |why: String| ServerError::NotRunning { path: data_dir.into(), why };
+        if !data_dir.exists() {
+            return Err(missing("there is no such folder".to_owned()));
+        }
+        let folder = Folder::open(data_dir)?;
+        folder.check_socket_folder().map_err(|_| missing("it has no socket".to_owned()))?;
+        let url = folder.url("ledger");
+        postgres::Client::connect(&url, NoTls).map_err(|error| missing(explain(&error)))?;
+        Ok(url)
     }
 
     /// For any client of Postgres, psql included. It stays the same over restarts.

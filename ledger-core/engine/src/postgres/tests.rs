@@ -7,6 +7,7 @@ use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt, sync::Barrier, thre
 use postgres::error::SqlState;
 
 use super::{server::Server, *};
+use crate::stream::{StreamError, WaitError};
 
 const FIRST: (&str, &str) = ("V1__accounts", "CREATE TABLE accounts (id int); INSERT INTO accounts VALUES (1);");
 const SECOND: (&str, &str) = ("V2__cards", "CREATE TABLE cards (id int); INSERT INTO cards VALUES (1);");
@@ -25,6 +26,7 @@ fn connections_and_migrations() {
         ("sequence", what_was_applied_must_be_the_beginning),
         ("broken", a_failing_migration_leaves_nothing_behind),
         ("schemas", each_schema_has_its_own_record),
+        ("causes", errors_tell_their_causes_once),
     ] {
         println!("{name}");
         connect(&server.url(), "test").unwrap().batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
@@ -122,4 +124,14 @@ fn each_schema_has_its_own_record(url: &str) {
     client.batch_execute("CREATE SCHEMA generation_2; SET search_path = generation_2, public").unwrap();
     assert_eq!(migrate(&mut client, "projections", &[FIRST]).unwrap(), 1);
     assert_eq!(migrate(&mut client, "projections", &[FIRST]).unwrap(), 0);
+}
+
+fn errors_tell_their_causes_once(url: &str) {
+    let refused = connect(url, "test").unwrap().batch_execute("SELECT nothing").unwrap_err();
+    let told = StreamError::from(refused).to_string();
+    assert!(told.ends_with("column \"nothing\" does not exist"), "{told}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let nowhere = pool("postgres://ledger@127.0.0.1:1/ledger", "test", 1).unwrap();
+    let told = WaitError::from(runtime.block_on(nowhere.get()).err().unwrap()).to_string();
+    assert!(told.contains("refused") && told.matches("connecting").count() == 1, "{told}");
 }

@@ -11,7 +11,10 @@ use postgres::{Client, Transaction, types::Type};
 use uuid::Uuid;
 
 use super::{LaneConfig, StreamError};
-use crate::log::{Position, Record, TopicInfo};
+use crate::{
+    log::{Position, Record, TopicInfo},
+    postgres::explain,
+};
 
 /// How long a batch of a lane that lost its lease may sit idle in its transaction before its backend is ended.
 const ZOMBIE_PATIENCE_S: f64 = 3.0;
@@ -52,17 +55,10 @@ impl Fence {
              on conflict do nothing",
             &[&config.projection, &topic.identity, &topic.partitions],
         )?;
-        let known = client.query_one(
-            "select max(log_identity) filter (where log_identity <> $2), count(*) from engine.fence where projection = $1",
-            &[&config.projection, &topic.identity],
-        )?;
-        let (other, count): (Option<String>, i64) = (known.get(0), known.get(1));
-        if let Some(other) = other {
-            return Err(StreamError::Fatal(format!(
-                "{} was built from the log {other}, but {} is now {}: point it at its own log, or rebuild it",
-                config.projection, config.topic, topic.identity
-            )));
-        }
+        check_log(client, &config.projection, &topic.identity)?;
+        let known =
+            client.query_one("select count(*) from engine.fence where projection = $1", &[&config.projection])?;
+        let count: i64 = known.get(0);
         if count != i64::from(topic.partitions) {
             return Err(StreamError::Fatal(format!(
                 "{} knows {count} partitions, the topic {} has {}: order depends on their number, which may never change",
@@ -270,6 +266,19 @@ impl Fence {
     }
 }
 
+/// Refuses a log that is not the one from which the projection was built; offsets of one mean nothing in another.
+pub fn check_log(client: &mut Client, projection: &str, identity: &str) -> Result<(), StreamError> {
+    let sql = "select max(log_identity) from engine.fence where projection = $1 and log_identity <> $2";
+    match client.query_one(sql, &[&projection, &identity])?.get::<_, Option<String>>(0) {
+        None => Ok(()),
+        Some(other) => Err(StreamError::Fatal(format!(
+            "{projection} was built from the log {other}, but LEDGER_LOG and LEDGER_TOPIC_PREFIX now lead to another \
+             log, {identity}: point them back; or choose another data folder (LEDGER_DATA_DIR) or database \
+             (LEDGER_POSTGRES_URL) for this log, where everything is built anew from it"
+        ))),
+    }
+}
+
 /// How far a projection has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -289,12 +298,25 @@ impl Progress {
     }
 }
 
+/// Tells its causes by itself, wherever it is printed; so it has no `source` that would tell them again.
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
-    #[error(transparent)]
-    Pool(#[from] deadpool_postgres::PoolError),
-    #[error(transparent)]
-    Postgres(#[from] tokio_postgres::Error),
+    #[error("{}", explain(.0))]
+    Pool(deadpool_postgres::PoolError),
+    #[error("{}", explain(.0))]
+    Postgres(tokio_postgres::Error),
+}
+
+impl From<deadpool_postgres::PoolError> for WaitError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        Self::Pool(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for WaitError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
+    }
 }
 
 pub async fn progress(pool: &Pool, projection: &str) -> Result<Progress, WaitError> {

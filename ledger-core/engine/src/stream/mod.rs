@@ -23,11 +23,12 @@ use postgres::{Client, Transaction};
 
 mod fence;
 
-pub use fence::{Progress, WaitError, progress, wait_until_applied};
+pub use fence::{Progress, WaitError, check_log, progress, wait_until_applied};
 
 use crate::{
     clock::Clock,
     log::{Log, LogError, Position, Reader, Record},
+    postgres::explain,
 };
 
 /// What a lane does with the records. Everything it remembers between calls must be dropped in `reset`.
@@ -62,8 +63,9 @@ pub struct Batch {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    #[error(transparent)]
-    Postgres(#[from] postgres::Error),
+    /// Tells its causes by itself, wherever it is printed; so it has no `source` that would tell them again.
+    #[error("{}", explain(.0))]
+    Postgres(postgres::Error),
     #[error(transparent)]
     Log(#[from] LogError),
     /// Another lane holds a partition that this one thought it held.
@@ -78,6 +80,12 @@ pub enum StreamError {
     /// Only a person can mend this.
     #[error("{0}")]
     Fatal(String),
+}
+
+impl From<postgres::Error> for StreamError {
+    fn from(error: postgres::Error) -> Self {
+        Self::Postgres(error)
+    }
 }
 
 impl StreamError {

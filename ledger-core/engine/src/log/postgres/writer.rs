@@ -16,7 +16,10 @@ use super::{
     AppendError, CHANNEL, LogError, NewRecord, Position, Source, TIMESTAMP_TYPE, encoding, failed, passing, text,
     topics,
 };
-use crate::log::{RECORD_BYTES_MAX, partition_of};
+use crate::{
+    log::{RECORD_BYTES_MAX, partition_of},
+    postgres::explain,
+};
 
 type Answer = Result<Position, AppendError>;
 
@@ -341,6 +344,6 @@ fn whole_milliseconds(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
 
 fn copy(transaction: &mut Transaction<'_>, copy: &Statement, rows: &[u8]) -> Result<(), Failure> {
     let mut writer = transaction.copy_in(copy).map_err(|error| Failure::before_commit(&error))?;
-    writer.write_all(rows).map_err(|error| Failure::Again(error.to_string()))?;
+    writer.write_all(rows).map_err(|error| Failure::Again(explain(&error)))?;
     writer.finish().map(drop).map_err(|error| Failure::before_commit(&error))
 }

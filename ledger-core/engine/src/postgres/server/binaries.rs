@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{Account, ServerError, archive};
+use super::{Account, BINARIES_VARIABLE, ServerError, archive};
 
 /// Older ones are no longer maintained.
 const MAJOR_MIN: u32 = 14;
@@ -65,6 +65,13 @@ impl Binaries {
             Some(_) | None => Ok(Binaries { folder: folder.to_owned(), version }),
         }
     }
+}
+
+/// A client program such as psql: on the path, or beside the programs of a server.
+pub fn client_program(name: &str) -> Option<PathBuf> {
+    let (chosen, path) = (env::var_os(BINARIES_VARIABLE), env::var_os("PATH").unwrap_or_default());
+    let folders = chosen.map(PathBuf::from).into_iter().chain(env::split_paths(&path));
+    folders.chain(PLACES.iter().flat_map(versions)).map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 /// From `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` or `… 18beta1`.

@@ -84,6 +84,7 @@ fn a_cold_and_a_warm_start_and_nothing_is_left_running() {
     }
     let door = fs::metadata(server.folder.socket_folder()).unwrap();
     assert_eq!(door.permissions().mode() & 0o777, 0o700, "only the server's user and root reach the socket");
+    assert_eq!(Server::running(place.path()).unwrap(), server.url());
 
     // The open session does not keep the server from ending.
     let folder = server.folder.clone();
@@ -91,6 +92,7 @@ fn a_cold_and_a_warm_start_and_nothing_is_left_running() {
     server.stop();
     println!("stop: {:?}", begun.elapsed());
     assert_nothing_runs(&folder);
+    assert!(matches!(Server::running(place.path()), Err(ServerError::NotRunning { .. })));
 
     let begun = Instant::now();
     let server = Server::start(place.path()).unwrap();
