@@ -1,5 +1,6 @@
 //! End to end, on real engines. Set LEDGER_TEST_KAFKA=host:port to run everything on Kafka.
 
 mod loan;
+mod reading;
 mod rebuild;
 mod tidy;

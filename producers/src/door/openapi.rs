@@ -1,20 +1,15 @@
-//! The OpenAPI document of the door. Its schemas are those of the types that the door reads and writes; only the paths
+//! The OpenAPI document of the door, and of what others serve through it. Its schemas are those of the types that the door reads and writes; only the paths
 //! are written out here.
 //!
 //! This is composed by hand: `aide` is an alpha wherever it fits this version of schemars, and `utoipa` has a schema
 //! derive of its own, so that every type of the catalogue would need a second one.
 
-use axum::{
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use schemas::Data;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Door, Problem,
+    Problem,
     authority::REPORTERS,
     events::{Appended, ItemResult},
     health::Ready,
@@ -23,12 +18,8 @@ use super::{
 
 const DEFINITIONS: &str = "/components/schemas";
 
-pub async fn get(State(door): State<Door>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], door.openapi.clone()).into_response()
-}
-
-/// The document: OpenAPI 3.1, whose dialect is JSON Schema 2020-12.
-pub fn document() -> Value {
+/// The document: OpenAPI 3.1, whose dialect is JSON Schema 2020-12. `others` are paths that are served through the door.
+pub fn document(others: impl FnOnce(&mut SchemaGenerator) -> Value) -> Value {
     let mut generator = SchemaSettings::draft2020_12()
         .with(|settings| {
             settings.definitions_path = DEFINITIONS.into();
@@ -36,16 +27,18 @@ pub fn document() -> Value {
         })
         .into_generator();
     let event = cloud_event(&mut generator);
-    let paths = paths(&mut generator);
+    let mut paths = paths(&mut generator);
+    add_paths(&mut paths, others(&mut generator), &refused(&mut generator));
     let mut components: Map<String, Value> = generator.take_definitions(true);
     components.extend(event);
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
-            "title": "Ledger door",
+            "title": "Ledger",
             "version": "1",
-            "description": "Reports and requests of channels, banks and operators, appended to the ledger. \
-                            Whatever was answered with 201 is in the log. Repeating a request never does harm.",
+            "description": "Reports and requests of channels, banks and operators, appended to the ledger, and reports \
+                            from its books. Whatever was answered with 201 is in the log. Repeating a request never \
+                            does harm.",
         },
         "security": [{ "bearer": [] }],
         "paths": paths,
@@ -101,15 +94,31 @@ fn cloud_event(generator: &mut SchemaGenerator) -> Map<String, Value> {
     schemas
 }
 
+/// Adds paths of others; the door refuses there as it does on its own.
+fn add_paths(paths: &mut Value, others: Value, refused: &Value) {
+    let Value::Object(others) = others else { return };
+    for (path, mut item) in others {
+        for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
+            operation["responses"]["default"] = refused.clone();
+        }
+        paths[path] = item;
+    }
+}
+
+/// Any problem of the door.
+fn refused(generator: &mut SchemaGenerator) -> Value {
+    json!({
+        "description": "A problem; its `code` says which",
+        "content": { "application/problem+json": { "schema": schema_of::<Problem>(generator) } },
+    })
+}
+
 fn paths(generator: &mut SchemaGenerator) -> Value {
     let appended = schema_of::<Appended>(generator);
     let items = json!({ "type": "array", "items": schema_of::<ItemResult>(generator) });
     let repayment = schema_of::<Repayment>(generator);
     let problem = schema_of::<Problem>(generator);
-    let refused = json!({
-        "description": "A problem; its `code` says which",
-        "content": { "application/problem+json": { "schema": problem } },
-    });
+    let refused = refused(generator);
     let one_or_all = |description: &str| answer(description, &json!({ "oneOf": [appended, items] }));
     let event = reference("CloudEvent");
     json!({
@@ -200,46 +209,11 @@ fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]
-    fn the_checked_in_document_is_the_one_that_is_served() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/openapi.json");
-        let made = format!("{:#}\n", document());
-        if std::env::var_os("UPDATE_GENERATED").is_some() {
-            std::fs::write(&path, &made).unwrap();
-        }
-        let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(kept == made, "{} is out of date: run the tests once with UPDATE_GENERATED=1", path.display());
-    }
-
-    /// Every `$ref` leads somewhere.
-    #[test]
-    fn no_reference_is_broken() {
-        fn references(value: &Value, found: &mut Vec<String>) {
-            match value {
-                Value::Object(map) => {
-                    found.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
-                    map.values().for_each(|value| references(value, found));
-                }
-                Value::Array(values) => values.iter().for_each(|value| references(value, found)),
-                _ => {}
-            }
-        }
-        let document = document();
-        let mut found = Vec::new();
-        references(&document, &mut found);
-        assert!(!found.is_empty());
-        for reference in found {
-            assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
-        }
-    }
-
-    #[test]
     fn only_what_somebody_may_report_is_offered() {
-        let document = document();
+        let document = document(|_| json!({}));
         let offered = document.pointer("/components/schemas/CloudEvent/oneOf").and_then(Value::as_array).unwrap();
         let has = |name: &str| offered.iter().any(|branch| branch["title"] == name);
         assert!(has("ledger.payment.captured.v1"));

@@ -59,13 +59,6 @@ async fn the_door_is_ready_when_log_and_postgres_answer() {
 }
 
 #[tokio::test]
-async fn the_description_of_the_door_needs_no_token() {
-    let bed = Bed::without_postgres();
-    let (status, document) = bed.get("", "/v1/openapi.json").await;
-    assert_eq!((status, document["openapi"].as_str()), (StatusCode::OK, Some("3.1.0")));
-}
-
-#[tokio::test]
 async fn old_facts_and_keys_are_forgotten() {
     let bed = Bed::new().await;
     bed.execute(
