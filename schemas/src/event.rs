@@ -287,6 +287,7 @@ impl Event {
             source: Some(&envelope.source),
             subject: envelope.subject.as_deref(),
             time: envelope.time.as_deref(),
+            content_type: envelope.datacontenttype.as_deref(),
             partition_key: envelope.partitionkey.as_deref(),
             correlation_id: envelope.correlationid.as_deref(),
             causation_id: envelope.causationid.as_deref(),
