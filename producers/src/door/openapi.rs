@@ -4,8 +4,11 @@
 //! This is composed by hand: `aide` is an alpha wherever it fits this version of schemars, and `utoipa` has a schema
 //! derive of its own, so that every type of the catalogue would need a second one.
 
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
-use schemas::Data;
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
+use schemas::{
+    Data,
+    generated::{close, place, required_place},
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -20,16 +23,18 @@ const DEFINITIONS: &str = "/components/schemas";
 
 /// The document: OpenAPI 3.1, whose dialect is JSON Schema 2020-12. `others` are paths that are served through the door.
 pub fn document(others: impl FnOnce(&mut SchemaGenerator) -> Value) -> Value {
-    let mut generator = SchemaSettings::draft2020_12()
-        .with(|settings| {
-            settings.definitions_path = DEFINITIONS.into();
-            settings.meta_schema = None;
-        })
-        .into_generator();
-    let event = cloud_event(&mut generator);
-    let mut paths = paths(&mut generator);
-    add_paths(&mut paths, others(&mut generator), &refused(&mut generator));
-    let mut components: Map<String, Value> = generator.take_definitions(true);
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = DEFINITIONS.into();
+        settings.meta_schema = None;
+    });
+    // What is asked is closed: the door refuses fields that it does not know. What is answered may grow.
+    let mut asked = settings.clone().with_transform(RecursiveTransform(close)).into_generator();
+    let mut answered = settings.into_generator();
+    let event = cloud_event(&mut asked);
+    let mut paths = paths(&mut asked, &mut answered);
+    add_paths(&mut paths, others(&mut answered), &refused(&mut answered));
+    let mut components: Map<String, Value> = answered.take_definitions(true);
+    components.extend(asked.take_definitions(true));
     components.extend(event);
     let mut document = json!({
         "openapi": "3.1.0",
@@ -61,11 +66,21 @@ fn cloud_event(generator: &mut SchemaGenerator) -> Map<String, Value> {
         // The schema is a root of its own with all definitions; those are shared here.
         data.remove("components");
         let Some(Value::String(name)) = data.remove("title") else { continue };
+        let Some(about) = Data::about_of(event_type) else { continue };
+        let (subject, partition_key) = place(about, generator);
         let reporters: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+        let folders: Vec<&str> = roles.iter().map(|role| role.folder()).collect();
         types.push(json!({
             "title": event_type,
             "description": format!("Reported by: {}", reporters.join(", ")),
-            "properties": { "type": { "const": event_type }, "data": reference(&name) },
+            "required": [required_place(about)],
+            "properties": {
+                "type": { "const": event_type },
+                "source": { "pattern": format!("^/({})/[a-z][a-z0-9-]{{0,31}}$", folders.join("|")) },
+                "subject": subject,
+                "partitionkey": partition_key,
+                "data": reference(&name),
+            },
         }));
         schemas.insert(name, data.to_value());
     }
@@ -80,9 +95,9 @@ fn cloud_event(generator: &mut SchemaGenerator) -> Map<String, Value> {
             "id": text("The publisher's own id; the ledger replaces it with the one that the fact has"),
             "type": text("One of the types below"),
             "source": text("Who reports: /channels/<name>, /banks/<name> or /operators/<name>"),
-            "subject": text("The order number, for a type that is about an order"),
+            "subject": { "description": "The order number, for a type that is about an order" },
             "time": { "type": "string", "format": "date-time", "description": "When it happened, by the source's clock" },
-            "partitionkey": text("The stream; may be left out where the subject is an order number"),
+            "partitionkey": { "description": "The stream; may be left out where the subject is an order number" },
             "correlationid": uuid("The journey it belongs to"),
             "causationid": uuid("The event that caused it"),
             "traceparent": text("W3C trace context; the request's header counts where it is left out"),
@@ -113,7 +128,7 @@ fn refused(generator: &mut SchemaGenerator) -> Value {
     })
 }
 
-fn paths(generator: &mut SchemaGenerator) -> Value {
+fn paths(asked: &mut SchemaGenerator, generator: &mut SchemaGenerator) -> Value {
     let appended = schema_of::<Appended>(generator);
     let items = json!({ "type": "array", "items": schema_of::<ItemResult>(generator) });
     let repayment = schema_of::<Repayment>(generator);
@@ -159,7 +174,7 @@ fn paths(generator: &mut SchemaGenerator) -> Value {
                 "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
             }],
             "requestBody": { "required": true, "content": {
-                "application/json": { "schema": schema_of::<RepaymentRequest>(generator) },
+                "application/json": { "schema": schema_of::<RepaymentRequest>(asked) },
             } },
             "responses": {
                 "201": answer("Accepted: the order may be paid until it expires", &repayment),

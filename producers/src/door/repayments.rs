@@ -64,7 +64,7 @@ impl JsonSchema for Personal {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "writeOnly": true })
+        schemars::json_schema!({ "type": "string", "minLength": 1, "writeOnly": true })
     }
 }
 
@@ -93,6 +93,7 @@ pub struct RepaymentRequest {
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Student {
     /// The number of the student's identity document. Only a keyed hash of it is kept.
+    #[schemars(regex(pattern = "^[0-9A-Za-z]{6,30}$"))]
     id_number: Personal,
     /// Not kept.
     #[serde(rename = "name")]
@@ -101,6 +102,7 @@ struct Student {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Payer {
+    #[schemars(regex(pattern = "^[0-9A-Za-z]{6,30}$"))]
     id_number: Personal,
 }
 
