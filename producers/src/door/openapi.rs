@@ -21,6 +21,9 @@ use super::{
 
 const DEFINITIONS: &str = "/components/schemas";
 
+/// An event to show.
+const EVENT: &str = include_str!("../../../schemas/golden/ledger.payment.captured.v1/1-card-on-a-terminal.json");
+
 /// The document: OpenAPI 3.1, whose dialect is JSON Schema 2020-12. `others` are paths that are served through the door.
 pub fn document(others: impl FnOnce(&mut SchemaGenerator) -> Value) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
@@ -85,7 +88,8 @@ fn cloud_event(generator: &mut SchemaGenerator) -> Map<String, Value> {
         schemas.insert(name, data.to_value());
     }
     let text = |description: &str| json!({ "type": "string", "minLength": 1, "description": description });
-    let uuid = |description: &str| json!({ "type": "string", "format": "uuid", "description": description });
+    let optional = |description: &str| json!({ "type": ["string", "null"], "description": description });
+    let uuid = |description: &str| json!({ "type": ["string", "null"], "format": "uuid", "description": description });
     let envelope = json!({
         "type": "object",
         "description": "An event as CloudEvents 1.0 JSON",
@@ -100,7 +104,7 @@ fn cloud_event(generator: &mut SchemaGenerator) -> Map<String, Value> {
             "partitionkey": { "description": "The stream; may be left out where the subject is an order number" },
             "correlationid": uuid("The journey it belongs to"),
             "causationid": uuid("The event that caused it"),
-            "traceparent": text("W3C trace context; the request's header counts where it is left out"),
+            "traceparent": optional("W3C trace context; the request's header counts where it is left out"),
             "data": { "type": "object" },
         },
         "oneOf": types,
@@ -136,14 +140,17 @@ fn paths(asked: &mut SchemaGenerator, generator: &mut SchemaGenerator) -> Value 
     let refused = refused(generator);
     let one_or_all = |description: &str| answer(description, &json!({ "oneOf": [appended, items] }));
     let event = reference("CloudEvent");
+    let shown: Value = serde_json::from_str(EVENT).unwrap_or_default();
     json!({
         "/v1/events": { "post": {
             "operationId": "appendEvents",
             "summary": "Append one event, or a batch of which each event is taken or refused by itself",
             "requestBody": { "required": true, "content": {
-                "application/cloudevents+json": { "schema": event },
-                "application/json": { "schema": event },
-                "application/cloudevents-batch+json": { "schema": { "type": "array", "items": event } },
+                "application/cloudevents+json": { "schema": event, "example": shown },
+                "application/json": { "schema": event, "example": shown },
+                "application/cloudevents-batch+json": {
+                    "schema": { "type": "array", "items": event }, "example": [shown],
+                },
             } },
             "responses": {
                 "201": one_or_all("Appended: the log has acknowledged it"),
@@ -171,10 +178,17 @@ fn paths(asked: &mut SchemaGenerator, generator: &mut SchemaGenerator) -> Value 
             "parameters": [{
                 "name": "Idempotency-Key", "in": "header", "required": true,
                 "description": "Names this request: a repeat with the same key and content gets the same order",
-                "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
+                "schema": { "type": "string", "minLength": 1, "maxLength": 128 }, "example": "slip-0001",
             }],
             "requestBody": { "required": true, "content": {
-                "application/json": { "schema": schema_of::<RepaymentRequest>(asked) },
+                "application/json": { "schema": schema_of::<RepaymentRequest>(asked), "example": {
+                    "student": { "id_number": "11010519491231002X" },
+                    "contract": { "reference": "K-2025-1", "type": "origin" },
+                    "amount": "800.00",
+                    "enrolment": { "result": "enrolled", "checked_at": "2025-03-10T10:14:50+08:00" },
+                    "quote": { "found": true, "outstanding": "5000.00", "as_of": "2025-03-10T10:14:50+08:00" },
+                    "consent": { "version": "2025-01", "consented_at": "2025-03-10T10:14:40+08:00" },
+                } },
             } },
             "responses": {
                 "201": answer("Accepted: the order may be paid until it expires", &repayment),

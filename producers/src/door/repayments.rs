@@ -64,7 +64,7 @@ impl JsonSchema for Personal {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "minLength": 1, "writeOnly": true })
+        schemars::json_schema!({ "type": "string", "writeOnly": true })
     }
 }
 
@@ -109,6 +109,7 @@ struct Payer {
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Contract {
     /// The contract's number at the bank. Only a keyed hash of it is kept.
+    #[schemars(length(min = 1))]
     reference: Personal,
     #[serde(rename = "type")]
     kind: String,
