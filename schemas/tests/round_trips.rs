@@ -59,7 +59,7 @@ fn any_string(schema: &Value) -> BoxedStrategy<String> {
 fn any_time() -> impl Strategy<Value = String> {
     let offset = select(vec!["Z", "+08:00", "-11:30", "+14:00"]);
     let fraction = select(vec!["", ".001", ".000000001", ".120000"]);
-    let clock = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]";
+    let clock = "[0-9]{3}[1-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]";
     (string_regex(clock).unwrap(), fraction, offset)
         .prop_map(|(clock, fraction, offset)| format!("{clock}{fraction}{offset}"))
 }

@@ -3,5 +3,6 @@
 mod dead_letters;
 mod doors;
 mod loan;
+mod reading;
 mod rebuild;
 mod tidy;

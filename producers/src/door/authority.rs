@@ -40,6 +40,15 @@ impl Role {
             Self::Operator => "operator",
         }
     }
+
+    /// The first step of a source.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Channel => "channels",
+            Self::Bank => "banks",
+            Self::Operator => "operators",
+        }
+    }
 }
 
 impl Source {
@@ -53,24 +62,15 @@ impl FromStr for Source {
 
     fn from_str(text: &str) -> Result<Self, SourceError> {
         let (folder, name) = text.strip_prefix('/').and_then(|path| path.split_once('/')).ok_or(SourceError)?;
-        let role = match folder {
-            "channels" => Role::Channel,
-            "banks" => Role::Bank,
-            "operators" => Role::Operator,
-            _ => return Err(SourceError),
-        };
+        let role = [Role::Channel, Role::Bank, Role::Operator].into_iter().find(|role| role.folder() == folder);
+        let role = role.ok_or(SourceError)?;
         Ok(Self { role, name: name.parse().map_err(|_| SourceError)? })
     }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let folder = match self.role {
-            Role::Channel => "channels",
-            Role::Bank => "banks",
-            Role::Operator => "operators",
-        };
-        write!(f, "/{folder}/{}", self.name)
+        write!(f, "/{}/{}", self.role.folder(), self.name)
     }
 }
 

@@ -93,6 +93,7 @@ pub struct RepaymentRequest {
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Student {
     /// The number of the student's identity document. Only a keyed hash of it is kept.
+    #[schemars(regex(pattern = "^[0-9A-Za-z]{6,30}$"))]
     id_number: Personal,
     /// Not kept.
     #[serde(rename = "name")]
@@ -101,12 +102,14 @@ struct Student {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Payer {
+    #[schemars(regex(pattern = "^[0-9A-Za-z]{6,30}$"))]
     id_number: Personal,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Contract {
     /// The contract's number at the bank. Only a keyed hash of it is kept.
+    #[schemars(length(min = 1))]
     reference: Personal,
     #[serde(rename = "type")]
     kind: String,

@@ -127,7 +127,7 @@ impl Bed {
         };
         let clock = Clock::simulated(DateTime::parse_from_rfc3339("2025-03-10T10:00:00+08:00").unwrap().to_utc());
         let door = Door::new(config, Arc::new(log.clone()), TOPIC, clock, pool.clone(), tokens.clone());
-        Self { log, pool, tokens, router: router(door) }
+        Self { log, pool, tokens, router: router(door, Router::new()) }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {
