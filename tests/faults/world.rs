@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use engine::clock::Clock;
-use ledger::{config::Config, house::House, play};
+use ledger::{config::Config, house::House};
 use producers::{
     executor::ExecutorConfig,
     sandbox::{Capture, PaymentRequest, Sandbox, SandboxConfig},
