@@ -9,7 +9,7 @@ use producers::door::Source;
 use schemas::{OrderId, Position};
 
 use crate::{
-    commands,
+    commands::{self, generations::Dropped},
     config::{Config, Flags},
     output::Output,
     roles::Role,
@@ -91,6 +91,15 @@ enum Command {
         #[arg(long)]
         accept_differences: bool,
     },
+    /// List the generations of views that rebuilds have made; or drop some, or show another one
+    Generations {
+        /// Drop this one, or `old`: all that are older than the one that is shown
+        #[arg(long, value_name = "ID|old", conflicts_with = "show")]
+        drop: Option<Dropped>,
+        /// Let this one catch up, and show it in place of the other
+        #[arg(long, value_name = "ID")]
+        show: Option<i32>,
+    },
     /// Run psql on the ledger's Postgres; what stands after `--` is for psql
     Psql {
         /// Instead, print the URL, with its password if it has one
@@ -142,6 +151,11 @@ impl Cli {
             Command::Rebuild { accept_differences, .. } => {
                 commands::rebuild::run(config, accept_differences, self.output).await
             }
+            Command::Generations { drop: Some(which), .. } => {
+                commands::generations::drop(config, which).await.map(|()| true)
+            }
+            Command::Generations { show: Some(id), .. } => commands::generations::show(config, id).await.map(|()| true),
+            Command::Generations { .. } => commands::generations::list(config, self.output).await.map(|()| true),
             Command::Psql { url: true, .. } => commands::psql::print_url(config).await.map(|()| true),
             Command::Psql { args, .. } => match commands::psql::run(config, &args).await? {},
             Command::Config => commands::config::run(&config).map(|()| true),

@@ -1,6 +1,7 @@
 //! Generations: complete sets of tables, each built from offset 0. The public views in `finance` show one of them, so
 //! a rebuild works beside the live tables and takes their place in one transaction.
 
+use chrono::{DateTime, Utc};
 use postgres::{Client, Error, GenericClient, Transaction};
 use rules::accounts::AccountCode;
 
@@ -16,6 +17,17 @@ const PUBLIC_VIEWS: &str = include_str!("finance.sql");
 pub struct Generation {
     id: i32,
     schema: String,
+}
+
+/// What there is of one generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub generation: Generation,
+    pub shown: bool,
+    pub created_at: DateTime<Utc>,
+    pub bytes: i64,
+    /// By partition.
+    pub next_offsets: Vec<i64>,
 }
 
 impl Generation {
@@ -40,6 +52,32 @@ impl Generation {
     /// Every table of the generation, for comparing it with another.
     pub fn tables() -> impl Iterator<Item = &'static str> {
         TABLES.iter().map(|table| table.name).chain(STORES.iter().copied())
+    }
+
+    /// The tables that it lacks: it was made by a version of the program that did not have them.
+    pub fn missing_tables(&self, client: &mut impl GenericClient) -> Result<Vec<&'static str>, Error> {
+        let rows = client.query("select tablename::text from pg_tables where schemaname = $1", &[&self.schema])?;
+        let present: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        Ok(Self::tables().filter(|table| present.iter().all(|name| name != table)).collect())
+    }
+
+    /// Every generation, the oldest first.
+    pub fn list(client: &mut impl GenericClient) -> Result<Vec<Listed>, Error> {
+        let sql = "select id, active, created_at,
+                (select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+                 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                 where n.nspname = 'views_g' || id and c.relkind = 'r'),
+                (select coalesce(array_agg(next_offset order by partition), '{}')
+                 from engine.fence where projection = 'views_g' || id)
+            from finance.generation order by id";
+        let listed = |row: &postgres::Row| Listed {
+            generation: Self::new(row.get(0)),
+            shown: row.get(1),
+            created_at: row.get(2),
+            bytes: row.get(3),
+            next_offsets: row.get(4),
+        };
+        Ok(client.query(sql, &[])?.iter().map(listed).collect())
     }
 
     /// The generation that is shown; the first one is made when there is none.
@@ -106,15 +144,22 @@ impl Generation {
         Ok(client.query_one(sql, &[&self.id])?.get(0))
     }
 
-    /// Drops its tables; the shown generation is kept.
-    pub fn drop(self, client: &mut Client) -> Result<(), Error> {
+    /// Drops its tables. False for the generation that is shown, which is kept.
+    pub fn drop(self, client: &mut Client) -> Result<bool, Error> {
         let mut tx = client.transaction()?;
         let dropped = tx.execute("delete from finance.generation where id = $1 and not active", &[&self.id])?;
         if dropped == 1 {
             tx.batch_execute(&format!("drop schema {} cascade", self.schema))?;
-            tx.execute("delete from engine.fence where projection = $1", &[&self.schema])?;
+            // Also what a lane has left that found out too late about an earlier drop.
+            for table in ["engine.fence", "engine.worker"] {
+                tx.batch_execute(&format!(
+                    "delete from {table} where projection like 'views\\_g%'
+                     and not exists (select from finance.generation where 'views_g' || id = projection)"
+                ))?;
+            }
         }
-        tx.commit()
+        tx.commit()?;
+        Ok(dropped == 1)
     }
 }
 

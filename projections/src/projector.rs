@@ -5,7 +5,7 @@ use engine::{
     store::{Store, Verdict},
     stream::{Batch, Handler, StreamError},
 };
-use postgres::{Client, Transaction};
+use postgres::{Client, GenericClient, Transaction, error::SqlState};
 use rules::{
     contract::LoanContract,
     order::Order,
@@ -183,15 +183,23 @@ fn batch_key(event: &Event) -> Option<String> {
     batch_of(&event.data).map(|(channel, batch)| format!("{channel}/{batch}"))
 }
 
-impl Handler for Projector {
-    fn assigned(&mut self, _: &mut Client, _: &[i32]) -> Result<(), StreamError> {
-        Ok(())
+impl Projector {
+    fn check_shown(&self, client: &mut impl GenericClient) -> Result<(), StreamError> {
+        match self.only_while_shown && !self.generation.is_shown(client)? {
+            true => Err(StreamError::Superseded),
+            false => Ok(()),
+        }
     }
 
-    fn apply(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
-        if self.only_while_shown && !self.generation.is_shown(tx)? {
-            return Err(StreamError::Superseded);
-        }
+    /// Its tables are those of another version of the program; trying again would not make them other ones.
+    fn outdated(&self, why: &str) -> StreamError {
+        let schema = self.generation.schema();
+        StreamError::Fatal(format!(
+            "the views in {schema} were made by another version of the program ({why}); run `ledger rebuild`"
+        ))
+    }
+
+    fn write(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
         let batch: Vec<_> = batch.records.iter().map(decode).collect();
         self.state.load(tx, &batch)?;
         for read in batch {
@@ -202,6 +210,29 @@ impl Handler for Projector {
         }
         views::write(tx, self.generation.schema(), &self.state, &self.policy)?;
         self.state.write(tx)
+    }
+}
+
+/// A statement that does not fit the table: nothing of that name (class 42), or a COPY of other columns (22P03, 22P04).
+fn does_not_fit(code: &SqlState) -> bool {
+    ["42", "22P03", "22P04"].iter().any(|class| code.code().starts_with(class))
+}
+
+impl Handler for Projector {
+    fn assigned(&mut self, client: &mut Client, _: &[i32]) -> Result<(), StreamError> {
+        self.check_shown(client)?;
+        match &*self.generation.missing_tables(client)? {
+            [] => Ok(()),
+            missing => Err(self.outdated(&format!("it lacks {}", missing.join(", ")))),
+        }
+    }
+
+    fn apply(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
+        self.check_shown(tx)?;
+        self.write(tx, batch).map_err(|error| match &error {
+            StreamError::Postgres(cause) if cause.code().is_some_and(does_not_fit) => self.outdated(&error.to_string()),
+            _ => error,
+        })
     }
 
     fn reset(&mut self) {

@@ -20,7 +20,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     pub table: &'static str,
-    pub live: TableDigest,
+    /// None where the live generation, which an older program made, does not have it.
+    pub live: Option<TableDigest>,
     pub rebuilt: TableDigest,
 }
 
@@ -61,15 +62,13 @@ impl Rebuild {
             return Err(StreamError::Fatal("no projector has run yet, so there is nothing to rebuild".to_owned()));
         }
         self.fill(&next, Some(compared_at.clone()))?;
-        let (before, after) = (digest(&mut snapshot, &live)?, digest(client, &next)?);
+        let (mut before, after) = (digest(&mut snapshot, &live)?, digest(client, &next)?);
         snapshot.rollback()?;
-        let differences = before
+        let differences = after
             .into_iter()
-            .zip(after)
-            .filter(|((_, live), (_, rebuilt))| live != rebuilt)
-            .map(|((table, live), (_, rebuilt))| Difference { table, live, rebuilt })
+            .map(|(table, rebuilt)| Difference { table, live: before.remove(table), rebuilt })
+            .filter(|difference| difference.live.as_ref() != Some(&difference.rebuilt))
             .collect();
-        next.create_indexes(client)?;
         Ok(Rebuilt { generation: next, compared_at, differences })
     }
 
@@ -79,18 +78,25 @@ impl Rebuild {
         Lane::new(config, self.log.clone(), Clock::System, projector, self.stop.clone()).run()
     }
 
-    /// Lets the new generation catch up with the live one, and shows it in one transaction. Live projectors notice and
+    /// Lets another generation catch up with the live one, and shows it in one transaction. Live projectors notice and
     /// go on with it.
-    pub fn swap(&self, client: &mut Client, rebuilt: &Rebuilt) -> Result<(), StreamError> {
+    pub fn swap(&self, client: &mut Client, next: &Generation) -> Result<(), StreamError> {
         let live = Generation::active(client)?;
+        if live == *next {
+            return Ok(());
+        }
+        next.create_indexes(client)?;
         loop {
             let target = offsets(client, &live)?;
-            self.fill(&rebuilt.generation, Some(target))?;
+            self.fill(next, Some(target))?;
             let mut tx = client.transaction()?;
-            // The live fence stands still while its offsets are compared.
-            tx.query("select from engine.fence where projection = $1 for update", &[&live.projection()])?;
-            if offsets(&mut tx, &live)? == offsets(&mut tx, &rebuilt.generation)? {
-                rebuilt.generation.show(&mut tx)?;
+            // The live fence stands still while its offsets are compared, and lanes that have nothing to do notice.
+            tx.execute(
+                "update engine.fence set owner = null, lease_until = null where projection = $1",
+                &[&live.projection()],
+            )?;
+            if offsets(&mut tx, &live)? == offsets(&mut tx, next)? {
+                next.show(&mut tx)?;
                 tx.commit()?;
                 return Ok(());
             }

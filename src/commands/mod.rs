@@ -3,6 +3,7 @@
 pub mod balances;
 pub mod config;
 pub mod demo;
+pub mod generations;
 pub mod health;
 pub mod order;
 pub mod psql;

@@ -11,30 +11,36 @@ use crate::{
     output::{Output, Rows, print},
 };
 
-/// False when the rebuilt views differ and are not shown.
-pub async fn run(config: Config, accept_differences: bool, output: Output) -> Result<bool> {
-    let house = House::open(config, Clock::System).await?;
-    let rebuild = Rebuild {
+/// What a rebuild works with in this house.
+pub fn work(house: &House) -> Rebuild {
+    Rebuild {
         log: house.log.clone(),
         topic: house.events_topic().to_owned(),
         postgres_url: house.postgres_url.clone(),
         policy: house.config.policy.clone(),
         stop: Stop::default(),
-    };
+    }
+}
+
+/// False when the rebuilt views differ and are not shown.
+pub async fn run(config: Config, accept_differences: bool, output: Output) -> Result<bool> {
+    let house = House::open(config, Clock::System).await?;
+    let rebuild = work(&house);
     eprintln!("building every view anew from offset 0");
     let (rebuilt, shown) = house
         .with_client("ledger rebuild", move |client| {
             let rebuilt = rebuild.run(client)?;
             let shown = rebuilt.differences.is_empty() || accept_differences;
             if shown {
-                rebuild.swap(client, &rebuilt)?;
+                rebuild.swap(client, &rebuilt.generation)?;
             }
             Ok((rebuilt, shown))
         })
         .await?;
     let mut rows = Rows::new(&["table", "rows before", "rows after", "same"], &[1, 2]);
     for Difference { table, live, rebuilt } in &rebuilt.differences {
-        rows.push([(*table).to_owned(), live.rows.to_string(), rebuilt.rows.to_string(), "no".to_owned()]);
+        let before = live.as_ref().map_or_else(|| "absent".to_owned(), |live| live.rows.to_string());
+        rows.push([(*table).to_owned(), before, rebuilt.rows.to_string(), "no".to_owned()]);
     }
     let tables: Vec<&str> = rebuilt.differences.iter().map(|difference| difference.table).collect();
     if tables.is_empty() && output == Output::Table {
@@ -45,10 +51,8 @@ pub async fn run(config: Config, accept_differences: bool, output: Output) -> Re
     if shown {
         eprintln!("generation {} is shown", rebuilt.generation.id());
     } else {
-        eprintln!(
-            "the old views stay; look into {} and run again with --accept-differences",
-            rebuilt.generation.schema()
-        );
+        let (schema, id) = (rebuilt.generation.schema(), rebuilt.generation.id());
+        eprintln!("the old views stay; look into {schema}, and show it with `ledger generations --show {id}`");
     }
     Ok(shown)
 }

@@ -2,9 +2,14 @@
 //! is called for it.
 
 use anyhow::Result;
-use engine::stream::Stop;
-use ledger::{commands::demo, config::Config, play::Stage};
-use projections::{generation::Generation, rebuild::Rebuild, report};
+use ledger::{
+    commands::{demo, rebuild},
+    config::Config,
+    play::{Ask, Stage},
+    roles::{Role, Running},
+};
+use projections::{generation::Generation, rebuild::Rebuilt, report};
+use schemas::events::Method;
 
 async fn after_the_worked_day() -> Result<Stage> {
     let stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
@@ -12,30 +17,11 @@ async fn after_the_worked_day() -> Result<Stage> {
     Ok(stage)
 }
 
-fn rebuild(stage: &Stage) -> Rebuild {
-    Rebuild {
-        log: stage.house.log.clone(),
-        topic: stage.house.events_topic().to_owned(),
-        postgres_url: stage.house.postgres_url.clone(),
-        policy: stage.house.config.policy.clone(),
-        stop: Stop::default(),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn rebuilt_views_equal_the_live_ones_row_by_row_and_take_their_place() -> Result<()> {
     let stage = after_the_worked_day().await?;
     let (calls, balances) = (stage.sandbox.books(), report::balances(&stage.house.pool).await?);
-    let work = rebuild(&stage);
-    let rebuilt = stage
-        .house
-        .with_client("ledger rebuild", move |client| {
-            let rebuilt = work.run(client)?;
-            work.swap(client, &rebuilt)?;
-            Ok(rebuilt)
-        })
-        .await?;
-    assert_eq!(rebuilt.differences, vec![]);
+    assert_eq!(rebuilt(&stage).await?.differences, vec![]);
     assert_eq!(report::balances(&stage.house.pool).await?, balances);
     assert_eq!(stage.sandbox.books(), calls, "a rebuild calls nobody");
     // The living projector goes on with the new generation.
@@ -47,7 +33,7 @@ async fn rebuilt_views_equal_the_live_ones_row_by_row_and_take_their_place() -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_view_is_found_by_a_rebuild() -> Result<()> {
     let stage = after_the_worked_day().await?;
-    let work = rebuild(&stage);
+    let work = rebuild::work(&stage.house);
     let differences = stage
         .house
         .with_client("ledger rebuild", move |client| {
@@ -61,6 +47,70 @@ async fn a_damaged_view_is_found_by_a_rebuild() -> Result<()> {
         .await?;
     let tables: Vec<&str> = differences.iter().map(|difference| difference.table).collect();
     assert_eq!(tables, ["balances"]);
+    stage.close().await
+}
+
+/// Builds a generation, and shows it.
+async fn rebuilt(stage: &Stage) -> Result<Rebuilt> {
+    let work = rebuild::work(&stage.house);
+    let swapped = move |client: &mut postgres::Client| {
+        let rebuilt = work.run(client)?;
+        work.swap(client, &rebuilt.generation)?;
+        Ok(rebuilt)
+    };
+    stage.house.with_client("ledger rebuild", swapped).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_an_older_version_stop_the_projector_until_a_rebuild_has_made_them_anew() -> Result<()> {
+    for (older, when_it_runs, when_it_starts, lacks_the_table) in [
+        ("drop table views_g1.journal cascade", "\"journal\" does not exist", "it lacks journal", true),
+        ("alter table views_g1.journal drop column owner cascade", "field count", "field count", false),
+    ] {
+        let mut stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
+        demo::play_one_more(&stage).await?;
+        stage.house.with_client("an older version", move |client| Ok(client.batch_execute(older)?)).await?;
+        let order = stage.accepted(&Ask::new("ums-pos", "K-late", "1.00", "late")).await?;
+        stage.pay(&order, "ums-pos", Method::Card, "1.00")?;
+        let ended = stage.running.until_a_role_ends().await.unwrap_err().to_string();
+        assert!(ended.contains(when_it_runs) && ended.contains("run `ledger rebuild`"), "{ended}");
+        let ended = Running::start(&stage.house, &[Role::Projector]).await?.until_a_role_ends().await;
+        assert!(ended.unwrap_err().to_string().contains(when_it_starts));
+        let differences = rebuilt(&stage).await?.differences;
+        let found: Vec<_> = differences.iter().map(|found| (found.table, found.live.is_none())).collect();
+        assert_eq!(found, [("journal", lacks_the_table)]);
+        let projector = Running::start(&stage.house, &[Role::Projector]).await?;
+        stage.rest().await?;
+        let found = report::find_order(&stage.house.pool, order.as_str()).await?;
+        assert_eq!(found.map(|order| order.status).as_deref(), Some("completed"));
+        projector.stop().await?;
+        stage.close().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_generation_catches_up_and_is_shown_again_and_others_can_be_dropped() -> Result<()> {
+    let stage = after_the_worked_day().await?;
+    rebuilt(&stage).await?;
+    demo::play_one_more(&stage).await?;
+    let balances = report::balances(&stage.house.pool).await?;
+    let work = rebuild::work(&stage.house);
+    let (before, after) = stage
+        .house
+        .with_client("ledger generations", move |client| {
+            let before = Generation::list(client)?;
+            work.swap(client, &before[0].generation)?;
+            assert!(!before[0].generation.clone().drop(client)?, "it is shown");
+            assert!(before[1].generation.clone().drop(client)?);
+            Ok((before, Generation::list(client)?))
+        })
+        .await?;
+    assert!(before[1].shown && before[0].next_offsets < before[1].next_offsets, "{before:?}");
+    assert!(matches!(&*after, [only] if only.shown && only.next_offsets == before[1].next_offsets), "{after:?}");
+    assert_eq!(report::balances(&stage.house.pool).await?, balances);
+    stage.accepted(&Ask::new("ums-pos", "K-last", "1.00", "last")).await?;
+    stage.rest().await?;
     stage.close().await
 }
 
@@ -93,7 +143,7 @@ async fn another_log_is_refused_with_the_ways_out() -> Result<()> {
     let mut stage = Stage::open(other, demo::start_of_day()?).await?;
     let ended = stage.running.until_a_role_ends().await.unwrap_err().to_string();
     assert!(ended.contains("point them back") && ended.contains("another data folder"), "{ended}");
-    let work = rebuild(&stage);
+    let work = rebuild::work(&stage.house);
     let rebuilt = stage.house.with_client("ledger rebuild", move |client| Ok(work.run(client)?)).await;
     assert!(rebuilt.unwrap_err().to_string().contains("point them back"));
     stage.close().await

@@ -15,8 +15,10 @@ pub(super) const TABLE: Table = Table {
         recorded_at timestamptz not null, primary key (partition, \"offset\", leg))",
 };
 
-pub(super) const INDEXES: &[&str] =
-    &["create index journal_account on journal (account, owner)", "create index journal_subject on journal (subject)"];
+pub(super) const INDEXES: &[&str] = &[
+    "create index if not exists journal_account on journal (account, owner)",
+    "create index if not exists journal_subject on journal (subject)",
+];
 
 const TYPES: &[Type] = &[
     Type::INT4,

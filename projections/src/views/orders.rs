@@ -8,8 +8,10 @@ use super::last_offset;
 
 pub(crate) const NAME: &str = "orders";
 
-pub(super) const INDEXES: &[&str] =
-    &["create index orders_status on orders (status)", "create index orders_stream on orders (stream)"];
+pub(super) const INDEXES: &[&str] = &[
+    "create index if not exists orders_status on orders (status)",
+    "create index if not exists orders_stream on orders (stream)",
+];
 
 /// Why an order is where it is, in the word that staff would look up.
 fn reason_of(order: &Order) -> Option<String> {

@@ -172,7 +172,13 @@ impl<H: Handler> Lane<H> {
         let mut pause = Duration::from_millis(100);
         while !self.stop.is_stopped() {
             let started = Instant::now();
-            let result = Session::open(&self.config, &*self.log).and_then(|session| session.work(&mut self));
+            let result = Session::open(&self.config, &*self.log).and_then(|mut session| {
+                let worked = session.work(&mut self);
+                if matches!(worked, Err(StreamError::Superseded)) {
+                    session.fence.release(&mut session.client)?;
+                }
+                worked
+            });
             self.handler.reset();
             match result {
                 Ok(()) => break,
@@ -219,7 +225,7 @@ impl Session {
         Ok(Self { client, reader: log.reader(&config.topic)?, fence, ends_checked: Instant::now() })
     }
 
-    fn work<H: Handler>(mut self, lane: &mut Lane<H>) -> Result<(), StreamError> {
+    fn work<H: Handler>(&mut self, lane: &mut Lane<H>) -> Result<(), StreamError> {
         while !lane.stop.is_stopped() {
             if self.fence.tend(&mut self.client)? {
                 let partitions = self.fence.partitions();
