@@ -133,7 +133,7 @@ impl Running {
         let door = Door::new(config, log, topic, clock, house.pool.clone(), house.tokens.clone());
         let operators = middleware::from_fn_with_state(door.clone(), door::operators_only);
         let reports = projections::api::router(house.pool.clone()).layer(operators);
-        let others = reports.merge(crate::openapi::router());
+        let others = reports.merge(crate::openapi::router()).merge(projections::api::console());
         let tidy_up = door.clone().tidy_up();
         let app = door::router(door, others);
         let stop = self.stop.clone();

@@ -10,7 +10,7 @@ use axum::{
         rejection::{PathRejection, QueryRejection},
     },
     http::{StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{Html, IntoResponse, Response},
     routing::get,
 };
 use deadpool_postgres::Pool;
@@ -34,6 +34,16 @@ pub fn router(pool: Pool) -> Router {
         .route("/v1/orders/{order_id}", get(order))
         .route("/v1/balances", get(balances))
         .with_state(pool)
+}
+
+/// The page that people look at. It holds no data: it asks the paths above, with the token of whoever opened it.
+pub fn console() -> Router {
+    const PAGE: &str = include_str!("console.html");
+    // Nothing but the page itself runs in it, and it speaks to nobody but its own door.
+    const POLICY: &str = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; \
+                          style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let page = || async { ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(PAGE)) };
+    Router::new().route("/console", get(page))
 }
 
 /// What may be asked besides the address. A parameter that nobody knows is refused, because a misspelt one would be lost

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Client, Pool};
 use engine::stream::WaitError;
+use rules::order::OrderStatus;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -12,6 +13,8 @@ pub struct OrderReport {
     pub order_id: String,
     pub channel: Option<String>,
     pub status: String,
+    /// The status in Chinese.
+    pub status_zh: String,
     pub payment: String,
     pub fulfilment: String,
     pub refund: String,
@@ -51,10 +54,13 @@ const ORDER_COLUMNS: &str =
     confirmed::text, refunded::text, refund_open::text, requested_at, position";
 
 fn order(row: &deadpool_postgres::tokio_postgres::Row) -> OrderReport {
+    let status: String = row.get(2);
+    let known = OrderStatus::ALL.iter().find(|known| known.as_str() == status);
     OrderReport {
         order_id: row.get(0),
         channel: row.get(1),
-        status: row.get(2),
+        status_zh: known.map(|known| known.zh()).unwrap_or_default().to_owned(),
+        status,
         payment: row.get(3),
         fulfilment: row.get(4),
         refund: row.get(5),

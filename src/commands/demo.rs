@@ -286,6 +286,7 @@ pub async fn run(mut config: Config, exit: bool) -> Result<bool> {
     let agrees = day.checks.iter().all(Check::agrees);
     if !exit {
         let token = stage.house.client_token(&FINANCE.parse()?)?;
+        println!("console   {}/console#token={token}", stage.door_url);
         println!("door      {}", stage.door_url);
         println!("try       curl -sS -H 'Authorization: Bearer {token}' {}/v1/orders", stage.door_url);
         println!("postgres  {}", stage.house.postgres_url);

@@ -61,3 +61,15 @@ async fn the_description_of_all_this_needs_no_token() -> Result<()> {
     assert_eq!((answer.status(), answer.json().await?), (StatusCode::OK, ledger::openapi::document()));
     stage.close().await
 }
+
+/// It holds no data, so it needs no token; what it asks for does.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_is_a_page_that_speaks_to_its_own_door_alone() -> Result<()> {
+    let stage = ledger_tests::stage_at("10:00:00").await?;
+    let answer = stage.http.get(format!("{}/console", stage.door_url)).send().await?;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let policy = answer.headers()["content-security-policy"].to_str()?.to_owned();
+    assert!(policy.contains("default-src 'none'") && policy.contains("connect-src 'self'"), "{policy}");
+    assert!(answer.text().await?.contains("/v1/orders"));
+    stage.close().await
+}
