@@ -228,9 +228,6 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         log_times: &BTreeMap<i32, DateTime<Utc>>,
         limit: i64,
     ) -> Result<Vec<String>, StreamError> {
-        if log_times.values().all(|time| self.next_due.is_none_or(|due| due > *time)) {
-            return Ok(Vec::new());
-        }
         let (partitions, times): (Vec<i32>, Vec<DateTime<Utc>>) = log_times.iter().map(|(p, t)| (*p, *t)).unzip();
         let rows = client.query(
             &format!(
@@ -241,6 +238,11 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
             &[&partitions, &times, &limit],
         )?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// False when no row can be due at these times, so that nobody has to ask.
+    pub fn may_be_due(&self, log_times: &BTreeMap<i32, DateTime<Utc>>) -> bool {
+        log_times.values().any(|time| self.next_due.is_some_and(|due| due <= *time))
     }
 
     /// No row falls due before this time. It may be too early, because rows change their minds.

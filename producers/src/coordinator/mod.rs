@@ -227,10 +227,10 @@ impl Coordinator {
         let live = |partition: &i32| !self.live_from.contains_key(partition);
         let log_times =
             batch.log_times.iter().filter(|(partition, _)| live(partition)).map(|(p, t)| (*p, *t)).collect();
-        let due = self.orders.due(tx, &log_times, DUE_MAX)?;
-        if due.is_empty() {
+        if !self.orders.may_be_due(&log_times) {
             return Ok(());
         }
+        let due = self.orders.due(tx, &log_times, DUE_MAX)?;
         self.orders.load(tx, due.iter().map(String::as_str))?;
         let streams =
             due.iter().map(|id| Ok(parse(id)?.stream().to_string())).collect::<Result<Vec<_>, StreamError>>()?;
