@@ -10,10 +10,12 @@ COPY ledger-core ledger-core
 COPY projections projections
 COPY producers producers
 COPY tests tests
+# FEATURES=kafka-tls for brokers behind TLS or SCRAM; OpenSSL is in both images.
+ARG FEATURES=
 # The caches are mounts, not layers: a changed line compiles one crate, and the image carries none of it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/source/target,sharing=locked \
-    cargo build --locked --release --package ledger --bin ledger \
+    cargo build --locked --release --package ledger --bin ledger --features "$FEATURES" \
     && install -D target/release/ledger /out/ledger
 
 FROM debian:trixie-slim

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod house;
+pub mod openapi;
 pub mod output;
 pub mod play;
 pub mod roles;

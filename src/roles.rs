@@ -133,8 +133,9 @@ impl Running {
         let door = Door::new(config, log, topic, clock, house.pool.clone(), house.tokens.clone());
         let operators = middleware::from_fn_with_state(door.clone(), door::operators_only);
         let reports = projections::api::router(house.pool.clone()).layer(operators);
+        let others = reports.merge(crate::openapi::router());
         let tidy_up = door.clone().tidy_up();
-        let app = door::router(door).merge(reports);
+        let app = door::router(door, others);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             let stopped = async move {

@@ -3,10 +3,16 @@
 //! Only an answer that can be read counts. A time-out, a broken connection, a 5xx or a page of some gateway says nothing
 //! about what happened over there, so it is never taken for a "no".
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use engine::{
+    postgres::explain,
+    tls::{TlsError, Trust},
+};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect::Policy};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::http;
 
 mod acquirer;
 mod bank;
@@ -28,6 +34,8 @@ pub struct CallsConfig {
     pub acquirer_url: String,
     /// How long an answer may take, in milliseconds, connecting included.
     pub timeout_ms: u64,
+    /// A PEM file with authorities whose certificates count beside those that the system trusts; empty for none.
+    pub ca_file: PathBuf,
 }
 
 impl Default for CallsConfig {
@@ -38,7 +46,12 @@ impl Default for CallsConfig {
 
 impl CallsConfig {
     pub fn new(bank_url: impl Into<String>, acquirer_url: impl Into<String>) -> Self {
-        Self { bank_url: bank_url.into(), acquirer_url: acquirer_url.into(), timeout_ms: 10_000 }
+        Self {
+            bank_url: bank_url.into(),
+            acquirer_url: acquirer_url.into(),
+            timeout_ms: 10_000,
+            ca_file: PathBuf::new(),
+        }
     }
 
     pub fn timeout(&self) -> Duration {
@@ -52,6 +65,8 @@ pub enum CallsError {
         "{url:?} is not the address of an HTTP service; set calls.bank_url and calls.acquirer_url (LEDGER_CALLS__BANK_URL, LEDGER_CALLS__ACQUIRER_URL), or try `ledger up --sandbox`"
     )]
     Url { url: String },
+    #[error("calls.ca_file (LEDGER_CALLS__CA_FILE) cannot be used")]
+    Tls(#[from] TlsError),
     #[error("the HTTP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -82,7 +97,7 @@ impl NoAnswer {
 
 impl From<reqwest::Error> for NoAnswer {
     fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() { Self::Timeout } else { Self::Connection(error.without_url().to_string()) }
+        if error.is_timeout() { Self::Timeout } else { Self::Connection(explain(&error.without_url())) }
     }
 }
 
@@ -94,6 +109,8 @@ pub struct Calls {
 }
 
 impl Calls {
+    /// # Errors
+    /// An address is none, or the file of authorities cannot be used. Nobody is called yet.
     pub fn new(mut config: CallsConfig) -> Result<Self, CallsError> {
         for url in [&mut config.bank_url, &mut config.acquirer_url] {
             if !Url::parse(url).is_ok_and(|url| url.has_host()) {
@@ -101,12 +118,12 @@ impl Calls {
             }
             url.truncate(url.trim_end_matches('/').len());
         }
-        // The configured addresses are meant as they stand: no proxy from the environment, and a redirect is no answer.
-        let http = Client::builder()
-            .timeout(config.timeout())
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let mut trust = Trust::system();
+        if !config.ca_file.as_os_str().is_empty() {
+            trust = trust.and_file(&config.ca_file)?;
+        }
+        // A redirect is no answer.
+        let http = http::client(trust)?.timeout(config.timeout()).redirect(Policy::none()).build()?;
         Ok(Self { http, config })
     }
 

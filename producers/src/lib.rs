@@ -7,6 +7,7 @@ pub mod calls;
 pub mod coordinator;
 pub mod door;
 pub mod executor;
+pub mod http;
 pub mod inbox;
 pub mod publisher;
 pub mod sandbox;

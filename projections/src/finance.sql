@@ -52,7 +52,7 @@ comment on column finance.orders.position is 'Where the log last changed this ro
 create view finance.contract_status as
 select key as stream, contract, contract_type, student, beneficiary, enrolment, finance.yuan(outstanding_fen) as outstanding,
        finance.yuan(overdue_fen) as overdue, quoted_at, finance.yuan(repaid_fen) as repaid, in_flight, uncertain,
-       last_repaid_on
+       unread, last_repaid_on
 from {schema}.contract_status;
 comment on view finance.contract_status is 'Loan contracts and their repayments. 贷款合同及还款情况';
 comment on column finance.contract_status.stream is 'The contract''s stream in the log. 日志键';
@@ -67,6 +67,7 @@ comment on column finance.contract_status.quoted_at is 'When the bank quoted it.
 comment on column finance.contract_status.repaid is 'Booked through this ledger, yuan. 累计还款（元）';
 comment on column finance.contract_status.in_flight is 'Orders in flight. 在途笔数';
 comment on column finance.contract_status.uncertain is 'Orders with an uncertain outcome. 不确定笔数';
+comment on column finance.contract_status.unread is 'Records that cannot be read; decisions wait for a person. 无法读取的记录数';
 comment on column finance.contract_status.last_repaid_on is 'Day of the last booked repayment. 最近还款日';
 
 create view finance.settlements as
@@ -182,7 +183,8 @@ comment on column finance.breaks.grace_until is 'Until when it may stand. 宽限
 comment on column finance.breaks.open is 'Whether its grace is over. 是否未决';
 
 create view finance.dead_letters as
-select partition || ':' || "offset" as position, recorded_at, key, code, detail, bytes from {schema}.dead_letters;
+select partition || ':' || "offset" as position, recorded_at, key, code, detail, bytes, resolved_at, resolution
+from {schema}.dead_letters;
 comment on view finance.dead_letters is 'Records that cannot be read as events. 死信';
 comment on column finance.dead_letters.position is 'Where it stands in the log. 日志位置';
 comment on column finance.dead_letters.recorded_at is 'When the log recorded it. 记录时间';
@@ -190,6 +192,8 @@ comment on column finance.dead_letters.key is 'Key of the record. 键';
 comment on column finance.dead_letters.code is 'Why it is refused. 拒绝代码';
 comment on column finance.dead_letters.detail is 'Why, in words. 拒绝原因';
 comment on column finance.dead_letters.bytes is 'The record itself. 原始内容';
+comment on column finance.dead_letters.resolved_at is 'When a person had dealt with it; empty: its stream waits. 处理时间';
+comment on column finance.dead_letters.resolution is 'What was found and done. 处理说明';
 
 create view finance.progress with (security_barrier) as
 select partition, next_offset, log_time from engine.fence where projection = '{schema}';

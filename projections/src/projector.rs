@@ -1,6 +1,7 @@
 //! The projector: folds every event into its order, contract or batch, once, and lets each view write what changed.
 
 use engine::{
+    log::Record,
     store::{Store, Verdict},
     stream::{Batch, Handler, StreamError},
 };
@@ -12,7 +13,7 @@ use rules::{
     postings::{Leg, postings},
     settlement::{SettlementBatch, batch_of},
 };
-use schemas::{About, Event, Position, Recorded};
+use schemas::{About, Event, Position, Recorded, Stream};
 
 use crate::{
     generation::Generation,
@@ -66,24 +67,16 @@ impl Projector {
     }
 }
 
-/// Splits the records of a batch into events and dead letters.
-fn decode(batch: &Batch) -> (Vec<Recorded>, Vec<DeadLetter>) {
-    let mut events = Vec::with_capacity(batch.records.len());
-    let mut dead = Vec::new();
-    for record in &batch.records {
-        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        match Event::from_record(&record.key, headers, &record.value) {
-            Ok(event) => events.push(Recorded { position: record.position, recorded_at: record.timestamp, event }),
-            Err(refusal) => dead.push(DeadLetter {
-                position: record.position,
-                recorded_at: record.timestamp,
-                key: String::from_utf8_lossy(&record.key).into_owned(),
-                refusal,
-                bytes: record.value.clone(),
-            }),
+fn decode(record: &Record) -> Result<Recorded, DeadLetter> {
+    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+    let (position, recorded_at) = (record.position, record.timestamp);
+    match Event::from_record(&record.key, headers, &record.value) {
+        Ok(event) => Ok(Recorded { position, recorded_at, event }),
+        Err(refusal) => {
+            let key = String::from_utf8_lossy(&record.key).into_owned();
+            Err(DeadLetter { position, recorded_at, key, refusal, bytes: record.value.clone() })
         }
     }
-    (events, dead)
 }
 
 impl State {
@@ -104,14 +97,27 @@ impl State {
         [orders.table_ddl(), contracts.table_ddl(), batches.table_ddl(), channel_events.table_ddl()]
     }
 
-    fn load(&mut self, tx: &mut Transaction<'_>, events: &[Recorded]) -> Result<(), StreamError> {
-        let about = |wanted| events.iter().map(|read| &read.event).filter(move |event| event.data.about() == wanted);
+    fn load(&mut self, tx: &mut Transaction<'_>, batch: &[Result<Recorded, DeadLetter>]) -> Result<(), StreamError> {
+        let events = || batch.iter().flatten().map(|read| &read.event);
+        let about = |wanted| events().filter(move |event| event.data.about() == wanted);
         self.orders.load(tx, about(About::Order).map(|event| event.subject.as_str()))?;
-        let loans = events.iter().map(|read| read.event.stream.as_str()).filter(|key| key.starts_with("loan:"));
-        self.contracts.load(tx, loans)?;
+        let dead = batch.iter().filter_map(|read| read.as_ref().err()).map(|letter| letter.key.as_str());
+        let streams = events().map(|event| event.stream.as_str()).chain(dead);
+        self.contracts.load(tx, streams.filter(|key| key.starts_with("loan:")))?;
         self.channel_events.load(tx, about(About::Channel).map(|event| event.subject.as_str()))?;
-        let batches: Vec<String> = events.iter().filter_map(|read| batch_key(&read.event)).collect();
+        let batches: Vec<String> = events().filter_map(batch_key).collect();
         self.batches.load(tx, batches.iter().map(String::as_str))
+    }
+
+    /// Whatever it says, it is about the stream of its key.
+    fn fold_dead_letter(&mut self, letter: DeadLetter) {
+        if letter.key.parse::<Stream>().is_ok_and(|stream| stream.is_loan()) {
+            let Position { partition, offset } = letter.position;
+            let contract = self.contracts.row(&letter.key, partition);
+            contract.state.unread.insert((partition, offset));
+            contract.touch();
+        }
+        self.news.dead.push(letter);
     }
 
     fn fold(&mut self, read: Recorded) {
@@ -194,11 +200,13 @@ impl Projector {
     }
 
     fn write(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
-        let (events, dead) = decode(batch);
-        self.state.load(tx, &events)?;
-        self.state.news.dead = dead;
-        for read in events {
-            self.state.fold(read);
+        let batch: Vec<_> = batch.records.iter().map(decode).collect();
+        self.state.load(tx, &batch)?;
+        for read in batch {
+            match read {
+                Ok(read) => self.state.fold(read),
+                Err(letter) => self.state.fold_dead_letter(letter),
+            }
         }
         views::write(tx, self.generation.schema(), &self.state, &self.policy)?;
         self.state.write(tx)

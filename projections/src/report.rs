@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Client, Pool};
 use engine::stream::WaitError;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// An order as finance sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct OrderReport {
     pub order_id: String,
     pub channel: Option<String>,
@@ -27,7 +28,7 @@ pub struct OrderReport {
 }
 
 /// One line of the trial balance.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct BalanceReport {
     pub account: i32,
     pub name: String,
@@ -38,7 +39,7 @@ pub struct BalanceReport {
 }
 
 /// Held, where it is, and the gap, in yuan.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PositionReport {
     pub held: String,
     pub located: String,

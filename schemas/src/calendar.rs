@@ -3,16 +3,19 @@
 
 use std::fmt;
 
-use chrono::{DateTime, FixedOffset, NaiveDate};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, Timelike};
 use serde::{
     Deserialize, Deserializer,
     de::{self, Unexpected, Visitor},
 };
 
-/// A date and time with its offset: `2025-03-10T10:15:03+08:00`.
+/// A date and time with its offset: `2025-03-10T10:15:03+08:00`. Many who read the log know neither a year 0 nor a second
+/// 60, so the one is refused, and the other becomes the last moment of its minute.
 pub(crate) fn parse_time(text: &str) -> Option<DateTime<FixedOffset>> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
-    matches!(text.as_bytes().get(10), Some(b'T')).then_some(time)
+    let is_taken = time.year() > 0 && text.as_bytes().get(10) == Some(&b'T');
+    // Chrono counts a leap second as further nanoseconds of the one before.
+    time.with_nanosecond(time.nanosecond().min(999_999_999)).filter(|_| is_taken)
 }
 
 /// A day: `2025-03-10`.
@@ -81,11 +84,15 @@ mod tests {
 
     #[test]
     fn a_time_has_its_offset_and_a_year_of_four_digits() {
-        for text in
-            ["2025-03-10T10:15:03+08:00", "2025-03-10T02:15:03Z", "2025-03-10T02:15:03.25Z", "0000-01-01T00:00:00Z"]
-        {
+        for text in [
+            "2025-03-10T10:15:03+08:00",
+            "2025-03-10T02:15:03Z",
+            "2025-03-10T02:15:03.25Z",
+            "0001-01-01T00:00:00+14:00",
+        ] {
             assert!(parse_time(text).is_some(), "{text}");
         }
+        assert_eq!(parse_time("0000-12-31T23:59:59Z"), None);
         for text in ["", "2025-03-10", "2025-03-10T10:15:03", "2025-03-10 10:15:03+08:00", "2025-03-10T10:15:03 +08:00"]
         {
             assert!(parse_time(text).is_none(), "{text}");
@@ -94,6 +101,13 @@ mod tests {
             ["-262143-01-01T00:00:00Z", "+262142-01-01T00:00:00Z", "2025-03-10T10:15+08:00", "2025-3-10T10:15:03Z"]
         {
             assert!(parse_time(text).is_none(), "{text}");
+        }
+    }
+    #[test]
+    fn a_leap_second_is_the_last_moment_of_its_minute() {
+        for text in ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.5Z", "2016-12-31T23:59:59.999999999Z"] {
+            let last = parse_time(text).unwrap();
+            assert_eq!(last.to_rfc3339(), "2016-12-31T23:59:59.999999999+00:00", "{text}");
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
 
 mod read;
 
+pub use read::json_refusal;
 use read::*;
 
 pub const CONTENT_TYPE: &str = "application/json";
@@ -287,6 +288,7 @@ impl Event {
             source: Some(&envelope.source),
             subject: envelope.subject.as_deref(),
             time: envelope.time.as_deref(),
+            content_type: envelope.datacontenttype.as_deref(),
             partition_key: envelope.partitionkey.as_deref(),
             correlation_id: envelope.correlationid.as_deref(),
             causation_id: envelope.causationid.as_deref(),
@@ -344,7 +346,9 @@ impl std::str::FromStr for Position {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
-            let (partition, offset) = text.split_once(':')?;
+            // Digits alone: numbers of Rust may have a sign.
+            let digits = text.bytes().all(|b| b.is_ascii_digit() || b == b':');
+            let (partition, offset) = text.split_once(':').filter(|_| digits)?;
             Some(Self { partition: partition.parse().ok()?, offset: offset.parse().ok()? })
         };
         parse().ok_or_else(|| format!("{text:?} is not a position such as 3:1204 (partition:offset)"))

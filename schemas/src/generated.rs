@@ -72,7 +72,7 @@ pub fn event_schema(event_type: &str) -> Option<Value> {
 }
 
 /// A closed object: the door refuses other fields.
-fn close(schema: &mut Schema) {
+pub fn close(schema: &mut Schema) {
     if schema.get("properties").is_some() {
         schema.insert("additionalProperties".to_owned(), false.into());
     }
@@ -92,11 +92,15 @@ fn text(schema: &Schema, keyword: &str) -> String {
 }
 
 fn required(about: About) -> Vec<&'static str> {
-    let place = match about {
+    vec!["specversion", "id", "type", "source", "time", required_place(about), "data"]
+}
+
+/// Which attribute tells where an event belongs.
+pub fn required_place(about: About) -> &'static str {
+    match about {
         About::Order => "subject",
         About::Contract | About::Channel => "partitionkey",
-    };
-    vec!["specversion", "id", "type", "source", "time", place, "data"]
+    }
 }
 
 /// The attributes of the envelope. It is open: CloudEvents lets everybody add extensions.
@@ -131,8 +135,8 @@ fn attributes(event_type: &str, subject: Value, partition_key: Value) -> Value {
     })
 }
 
-/// Subject and partition key by what an event is about.
-fn place(about: About, generator: &mut SchemaGenerator) -> (Value, Value) {
+/// The schemas of subject and partition key by what an event is about.
+pub fn place(about: About, generator: &mut SchemaGenerator) -> (Value, Value) {
     let stream = |pattern: &str, generator: &mut SchemaGenerator| {
         let mut schema = generator.subschema_for::<Stream>();
         schema.insert("pattern".to_owned(), pattern.into());

@@ -159,6 +159,8 @@ fn rows() -> Vec<(&'static str, RefusalCode, Answer)> {
         ("a date without a time", InvalidEnvelope, attribute("time", "2025-03-10")),
         ("a correlationid that is no UUID", InvalidEnvelope, attribute("correlationid", "7")),
         ("a causationid that is no UUID", InvalidEnvelope, attribute("causationid", "")),
+        ("data that is said to be XML", InvalidEnvelope, attribute("datacontenttype", "application/xml")),
+        ("a value of an inbox that is said to be XML", InvalidEnvelope, inbox(|record| record.set("content-type", "text/xml"))),
         ("no data", InvalidEnvelope, without("data")),
         ("data that is null", InvalidEnvelope, attribute("data", Value::Null)),
         ("data in base 64", InvalidEnvelope, door_text("\"data\":", "\"data_base64\": \"e30=\", \"extra\":")),

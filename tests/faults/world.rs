@@ -8,14 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use engine::clock::Clock;
+use engine::{clock::Clock, tls::Trust};
 use ledger::{config::Config, house::House};
 use producers::{
     executor::ExecutorConfig,
     sandbox::{Capture, PaymentRequest, Sandbox, SandboxConfig},
 };
 use rules::policy::Policy;
-use schemas::{OrderId, Position, events::Method};
+use schemas::{OrderId, events::Method};
 use uuid::Uuid;
 
 use crate::fleet::Process;
@@ -65,7 +65,7 @@ impl World {
         let house = House::open(config, Clock::System).await?;
         house.apply_topics().await?;
         sandbox.set_door(house.sandbox_door(door_url.clone())?);
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(4)).build()?;
+        let http = producers::http::client(Trust::nobody())?.timeout(Duration::from_secs(4)).build()?;
         Ok(Self { house, sandbox, http, door_url, folder })
     }
 
@@ -169,21 +169,7 @@ impl World {
     /// Every record of the log, each partition's in order.
     pub async fn log(&self) -> Result<Vec<engine::log::Record>> {
         let (log, topic) = (self.house.log.clone(), self.house.events_topic().to_owned());
-        tokio::task::spawn_blocking(move || {
-            let ends = log.ends(&topic)?;
-            let wanted = usize::try_from(ends.iter().sum::<i64>())?;
-            let mut reader = log.reader(&topic)?;
-            let beginnings: Vec<Position> =
-                (0..).zip(&ends).map(|(partition, _)| Position { partition, offset: 0 }).collect();
-            reader.assign(&beginnings)?;
-            let (mut records, until) = (Vec::with_capacity(wanted), Instant::now() + Duration::from_secs(60));
-            while records.len() < wanted {
-                ensure!(Instant::now() < until, "{} of {wanted} records were read", records.len());
-                records.extend(reader.poll(wanted - records.len(), Duration::from_millis(200))?);
-            }
-            Ok(records)
-        })
-        .await?
+        tokio::task::spawn_blocking(move || ledger_tests::all_records(&*log, &topic)).await?
     }
 }
 

@@ -4,11 +4,15 @@
 use std::{
     path::PathBuf,
     sync::{LazyLock, OnceLock},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, FixedOffset};
-use engine::postgres::server::Server;
+use engine::{
+    log::{Log, Position, Record},
+    postgres::server::Server,
+};
 use ledger::{config::Config, play::Stage};
 use uuid::Uuid;
 
@@ -86,4 +90,19 @@ pub async fn stage_at(time: &str) -> Result<Stage> {
 
 pub fn monday(time: &str) -> Result<DateTime<FixedOffset>> {
     Ok(DateTime::parse_from_rfc3339(&format!("2025-03-10T{time}+08:00"))?)
+}
+
+/// Every record of a topic, each partition's in order. Blocks.
+pub fn all_records(log: &dyn Log, topic: &str) -> Result<Vec<Record>> {
+    let ends = log.ends(topic)?;
+    let wanted = usize::try_from(ends.iter().sum::<i64>())?;
+    let mut reader = log.reader(topic)?;
+    let beginnings: Vec<Position> = (0..).zip(&ends).map(|(partition, _)| Position { partition, offset: 0 }).collect();
+    reader.assign(&beginnings)?;
+    let (mut records, until) = (Vec::with_capacity(wanted), Instant::now() + Duration::from_secs(60));
+    while records.len() < wanted {
+        ensure!(Instant::now() < until, "{} of {wanted} records were read", records.len());
+        records.extend(reader.poll(wanted - records.len(), Duration::from_millis(200))?);
+    }
+    Ok(records)
 }

@@ -7,6 +7,7 @@ pub mod postgres;
 pub mod store;
 pub mod stream;
 pub mod task;
+pub mod tls;
 
 /// The engine's own tables, in the order of their making.
 pub const MIGRATIONS: &[(&str, &str)] = &[

@@ -160,6 +160,7 @@ impl Order {
             // About a contract or a channel as a whole: no order of ours changes.
             Data::RepaymentEnrolmentChecked(_)
             | Data::LoanContractQuoted(_)
+            | Data::DeadLetterResolved(_)
             | Data::SettlementReported(_)
             | Data::SettlementReceived(_)
             | Data::FundsRemitted(_)

@@ -81,6 +81,7 @@ pub fn postings(event: &Event) -> Vec<Leg> {
         // No money moves; a ConfirmationResolved is followed by the event that posts.
         Data::RepaymentEnrolmentChecked(_)
         | Data::LoanContractQuoted(_)
+        | Data::DeadLetterResolved(_)
         | Data::RepaymentRequested(_)
         | Data::OrderAccepted(_)
         | Data::OrderRejected(_)

@@ -1,7 +1,16 @@
 #![allow(clippy::unwrap_used)]
 
-use axum::{Router, http::StatusCode, routing::any};
+use std::{fs, io, net::SocketAddr, sync::Arc};
+
+use axum::{Router, http::StatusCode, routing::any, serve::Listener};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
+    server::TlsStream,
+};
 
 use super::*;
 
@@ -56,7 +65,7 @@ fn a_refusal_without_a_word_about_retries_is_left_to_a_person() {
 
 /// The address of a service that answers everything in one way.
 async fn service(status: StatusCode, body: String) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let app = Router::new().fallback(any(move || async move { (status, [("location", "/elsewhere")], body) }));
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -96,10 +105,78 @@ async fn a_refusal_in_the_acquirers_own_words_counts_whatever_its_status() {
 
 #[tokio::test]
 async fn nobody_listening_is_no_answer() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let calls = Calls::new(CallsConfig::new(&url, &url)).unwrap();
     assert!(matches!(calls.refund_result("R1").await, RefundAnswer::Unknown { .. }));
     assert!(matches!(Calls::new(CallsConfig::new("nonsense", &url)), Err(CallsError::Url { .. })));
+}
+
+#[tokio::test]
+async fn a_bank_with_an_authority_of_its_own_is_called_once_that_is_trusted() {
+    let authority = || {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let (bank, stranger, key) = (authority(), authority(), KeyPair::generate().unwrap());
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &bank).unwrap();
+    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = tcp.local_addr().unwrap().port();
+    let app = Router::new().fallback(any(|| async { json!({"result": "success"}).to_string() }));
+    tokio::spawn(axum::serve(Https { tcp, tls: TlsAcceptor::from(Arc::new(server)) }, app).into_future());
+
+    let place = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = place.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let (bank, stranger) = (file("bank.pem", bank.pem()), file("stranger.pem", stranger.pem()));
+    let calls = |host: &str, ca_file: PathBuf| {
+        let url = format!("https://{host}:{port}");
+        Calls::new(CallsConfig { ca_file, ..CallsConfig::new(&url, &url) })
+    };
+    let answer = calls("localhost", bank.clone()).unwrap().refund_result("R1").await;
+    assert!(matches!(answer, RefundAnswer::Completed { .. }), "{answer:?}");
+    for (host, ca_file) in [("localhost", PathBuf::new()), ("localhost", stranger), ("127.0.0.1", bank)] {
+        let RefundAnswer::Unknown { why } = calls(host, ca_file).unwrap().refund_result("R1").await else {
+            panic!("{host} was trusted")
+        };
+        assert!(why.contains("certificate"), "{why}");
+    }
+    for unusable in [file("empty.pem", String::new()), place.path().join("missing.pem")] {
+        assert!(matches!(calls("localhost", unusable), Err(CallsError::Tls(_))));
+    }
+}
+
+/// Axum over TLS; whoever hangs up in the handshake is forgotten.
+struct Https {
+    tcp: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Listener for Https {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = self.tcp.accept().await.unwrap();
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
 }

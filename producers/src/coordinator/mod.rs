@@ -25,7 +25,7 @@ use rules::{
     order::Order,
     policy::Policy,
 };
-use schemas::{About, Event, OrderId};
+use schemas::{About, Event, OrderId, Position, Stream};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -63,12 +63,21 @@ pub struct Coordinator {
     partitions: Vec<i32>,
 }
 
-/// A record of the batch that this component understands.
+/// A record of the batch, on the stream of a loan.
 struct Read {
     partition: i32,
     offset: i64,
     recorded_at: LogTime,
-    event: Event,
+    stream: Stream,
+    /// `None` for a dead letter.
+    event: Option<Event>,
+}
+
+impl Read {
+    fn order_id(&self) -> Option<&str> {
+        let event = self.event.as_ref().filter(|event| event.data.about() == About::Order)?;
+        Some(&event.subject)
+    }
 }
 
 /// What one batch leads to.
@@ -96,14 +105,13 @@ impl Coordinator {
     /// Brings every order and contract that the batch can touch into memory: those it names, and those that lapse
     /// while it is read.
     fn load(&mut self, tx: &mut Transaction<'_>, reads: &[Read], batch: &Batch) -> Result<(), StreamError> {
-        let streams = reads.iter().map(|read| read.event.stream.as_str());
-        self.contracts.load(tx, streams.filter(|key| key.starts_with("loan:")))?;
-        let named = reads.iter().filter(|read| read.event.data.about() == About::Order);
-        let mut orders: BTreeSet<&str> = named.map(|read| read.event.subject.as_str()).collect();
+        self.contracts.load(tx, reads.iter().map(|read| read.stream.as_str()))?;
+        let mut orders: BTreeSet<&str> = reads.iter().filter_map(Read::order_id).collect();
         for read in reads {
-            let contract = self.contracts.get(read.event.stream.as_str());
+            let contract = self.contracts.get(read.stream.as_str());
             if let (Some(contract), Some(now)) = (contract, batch.log_times.get(&read.partition)) {
                 orders.extend(contract.state.lapsing(*now));
+                orders.extend(contract.state.waiting.iter().map(String::as_str));
             }
         }
         self.orders.load(tx, orders)
@@ -111,48 +119,54 @@ impl Coordinator {
 
     /// One record: what is due by its time comes first, then the record itself, then what follows from it.
     fn read(&mut self, tx: &mut Transaction<'_>, read: &Read, work: &mut Work) -> Result<(), StreamError> {
-        if !read.event.stream.is_loan() {
+        let contract = self.contracts.row(read.stream.as_str(), read.partition);
+        let Some(event) = &read.event else {
+            contract.state.unread.insert((read.partition, read.offset));
+            contract.touch();
             return Ok(());
-        }
-        let contract = self.contracts.row(read.event.stream.as_str(), read.partition);
+        };
         let lapsing: Vec<String> = contract.state.lapsing(read.recorded_at).map(str::to_owned).collect();
         for order_id in lapsing {
             self.settle(tx, &order_id, read.partition, read.recorded_at, None, work)?;
         }
-        match read.event.data.about() {
+        match event.data.about() {
             About::Order => {
-                if self.fold(read) {
-                    let order_id = &read.event.subject;
-                    self.settle(tx, order_id, read.partition, read.recorded_at, Some(&read.event), work)?;
+                if self.fold(read, event) {
+                    self.settle(tx, &event.subject, read.partition, read.recorded_at, Some(event), work)?;
                 }
             }
             About::Contract => {
-                let contract = self.contracts.row(read.event.stream.as_str(), read.partition);
-                contract.state.apply(&read.event);
+                let contract = self.contracts.row(read.stream.as_str(), read.partition);
+                contract.state.apply(event);
                 contract.touch();
+                if !contract.state.is_paused() {
+                    for order_id in std::mem::take(&mut contract.state.waiting) {
+                        self.settle(tx, &order_id, read.partition, read.recorded_at, Some(event), work)?;
+                    }
+                }
             }
             About::Channel => {}
         }
         Ok(())
     }
 
-    /// Folds a record into its order. False when it says nothing new.
-    fn fold(&mut self, read: &Read) -> bool {
-        let order = self.orders.row(&read.event.subject, read.partition);
-        match order.admit(read.event.id, read.event.business_digest(), read.offset) {
+    /// Folds an event into its order. False when it says nothing new.
+    fn fold(&mut self, read: &Read, event: &Event) -> bool {
+        let order = self.orders.row(&event.subject, read.partition);
+        match order.admit(event.id, event.business_digest(), read.offset) {
             Verdict::Fresh => {
-                let contract = self.contracts.row(read.event.stream.as_str(), read.partition);
-                apply(order, contract, &read.event, read.recorded_at);
-                order.state.read_back(&read.event.data);
+                let contract = self.contracts.row(read.stream.as_str(), read.partition);
+                apply(order, contract, event, read.recorded_at);
+                order.state.read_back(&event.data);
                 true
             }
             Verdict::ReadBack => {
-                order.state.read_back(&read.event.data);
+                order.state.read_back(&event.data);
                 true
             }
             Verdict::Repeat => false,
             Verdict::Conflict => {
-                tracing::warn!(id = %read.event.id, "a fact was repeated with other business fields; the first stands");
+                tracing::warn!(id = %event.id, "a fact was repeated with other business fields; the first stands");
                 false
             }
         }
@@ -174,6 +188,12 @@ impl Coordinator {
         if self.live_from.contains_key(&partition) {
             // What is missing here may stand further on in the log; it is looked at once everything has been read.
             order.due_at = order.state.request.as_ref().map(|request| request.recorded_at).or(Some(now));
+            return Ok(());
+        }
+        if contract.state.is_paused() {
+            contract.state.waiting.insert(order_id.to_owned());
+            contract.touch();
+            order.due_at = None;
             return Ok(());
         }
         for _ in 0..DECISIONS_MAX {
@@ -286,15 +306,20 @@ fn apply(order: &mut Row<Order>, contract: &mut Row<LoanContract>, event: &Event
     contract.touch();
 }
 
-/// Records that cannot be read stand in the view of dead letters; they are no reason to stop.
+/// Reads what is about loans. A record that cannot be read stands in the view of dead letters; nothing is decided on
+/// its stream until a person has dealt with it, and all others go on.
 fn decode(batch: &Batch) -> Vec<Read> {
     let decode = |record: &engine::log::Record| {
         let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
         let event = Event::from_record(&record.key, headers, &record.value)
             .inspect_err(|refusal| tracing::warn!(position = %record.position, %refusal, "a dead letter"))
-            .ok()?;
-        let position = record.position;
-        Some(Read { partition: position.partition, offset: position.offset, recorded_at: record.timestamp, event })
+            .ok();
+        let stream: Stream = match &event {
+            Some(event) => event.stream.clone(),
+            None => str::from_utf8(&record.key).ok()?.parse().ok()?,
+        };
+        let Position { partition, offset } = record.position;
+        stream.is_loan().then_some(Read { partition, offset, recorded_at: record.timestamp, stream, event })
     };
     batch.records.iter().filter_map(decode).collect()
 }

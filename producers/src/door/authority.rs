@@ -3,6 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
+use rules::order::Order;
 use schemas::{
     About, Data, Event, Name, Refusal, RefusalCode, Stream,
     events::{self as e, Payload, RefundOrigin},
@@ -39,6 +40,15 @@ impl Role {
             Self::Operator => "operator",
         }
     }
+
+    /// The first step of a source.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Channel => "channels",
+            Self::Bank => "banks",
+            Self::Operator => "operators",
+        }
+    }
 }
 
 impl Source {
@@ -52,24 +62,15 @@ impl FromStr for Source {
 
     fn from_str(text: &str) -> Result<Self, SourceError> {
         let (folder, name) = text.strip_prefix('/').and_then(|path| path.split_once('/')).ok_or(SourceError)?;
-        let role = match folder {
-            "channels" => Role::Channel,
-            "banks" => Role::Bank,
-            "operators" => Role::Operator,
-            _ => return Err(SourceError),
-        };
+        let role = [Role::Channel, Role::Bank, Role::Operator].into_iter().find(|role| role.folder() == folder);
+        let role = role.ok_or(SourceError)?;
         Ok(Self { role, name: name.parse().map_err(|_| SourceError)? })
     }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let folder = match self.role {
-            Role::Channel => "channels",
-            Role::Bank => "banks",
-            Role::Operator => "operators",
-        };
-        write!(f, "/{folder}/{}", self.name)
+        write!(f, "/{}/{}", self.role.folder(), self.name)
     }
 }
 
@@ -101,7 +102,8 @@ const LEDGER_ONLY: &[Role] = &[];
 pub const REPORTERS: &[(&str, &[Role])] = &[
     (e::RepaymentEnrolmentChecked::TYPE, CHANNEL_BANK),
     (e::LoanContractQuoted::TYPE, CHANNEL_BANK),
-    (e::RepaymentRequested::TYPE, CHANNEL),
+    // Asked for at a door of its own, which derives the order and its stream from the contract.
+    (e::RepaymentRequested::TYPE, LEDGER_ONLY),
     (e::OrderAccepted::TYPE, LEDGER_ONLY),
     (e::OrderRejected::TYPE, LEDGER_ONLY),
     (e::OrderExpired::TYPE, LEDGER_ONLY),
@@ -137,6 +139,7 @@ pub const REPORTERS: &[(&str, &[Role])] = &[
     (e::SettlementReceived::TYPE, OPERATOR),
     (e::FundsRemitted::TYPE, OPERATOR),
     (e::InboxRecordRejected::TYPE, LEDGER_ONLY),
+    (e::DeadLetterResolved::TYPE, OPERATOR),
 ];
 
 /// Whether this source may report this event.
@@ -145,6 +148,9 @@ pub fn check(source: &Source, event: &Event) -> Result<(), Refusal> {
     let reporters = REPORTERS.iter().find(|(name, _)| *name == event_type).map_or(LEDGER_ONLY, |(_, roles)| *roles);
     if !reporters.contains(&source.role) {
         return Err(not_yours(match reporters {
+            [] if event_type == e::RepaymentRequested::TYPE => {
+                "a repayment is asked for with POST /v1/loan-repayments, which makes the order".to_owned()
+            }
             [] => format!("{event_type} is the ledger's own; nobody reports it"),
             _ => format!("{source} may not report {event_type}"),
         }));
@@ -155,6 +161,32 @@ pub fn check(source: &Source, event: &Event) -> Result<(), Refusal> {
     }
     check_refund_origin(source, &event.data)?;
     check_stream(source, event, named)
+}
+
+/// The order that an event is about, if only the order itself says whether the speaker has to do with it.
+pub fn order_to_look_at<'a>(source: &Source, event: &'a Event) -> Option<&'a str> {
+    let says_itself = match source.role {
+        Role::Operator => true,
+        Role::Channel => party_named(source.role, &event.data).is_some(),
+        Role::Bank => false,
+    };
+    (event.data.about() == About::Order && !says_itself).then_some(&event.subject)
+}
+
+/// A channel speaks about orders that were asked for or paid through it, a bank about repayments to itself. Of an order
+/// that nobody knows yet, nobody can say.
+pub fn check_order(source: &Source, order: &Order) -> Result<(), Refusal> {
+    let request = order.request.as_ref().map(|request| &request.data);
+    let asked = match source.role {
+        Role::Bank => request.is_none_or(|request| request.beneficiary == source.name),
+        Role::Channel => {
+            let mut channels =
+                order.captures.iter().map(|capture| &capture.channel).chain(request.map(|r| &r.channel)).peekable();
+            channels.peek().is_none() || channels.any(|channel| *channel == source.name)
+        }
+        Role::Operator => true,
+    };
+    if asked { Ok(()) } else { Err(not_yours(format!("{source} has nothing to do with this order"))) }
 }
 
 fn not_yours(detail: String) -> Refusal {
@@ -202,7 +234,8 @@ fn party_named(role: Role, data: &Data) -> Option<&Name> {
         | Data::RefundCancelled(_)
         | Data::RefundEscalated(_)
         | Data::RefundPaidManually(_)
-        | Data::InboxRecordRejected(_) => None,
+        | Data::InboxRecordRejected(_)
+        | Data::DeadLetterResolved(_) => None,
     }
 }
 

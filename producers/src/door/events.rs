@@ -15,9 +15,10 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    Door, Problem, authority,
+    Door, Problem, Source, authority,
     caller::Caller,
     ingest::{Outcome, ingest},
+    known::{self, OrderError},
     problem::DoorCode,
     trace,
 };
@@ -53,6 +54,7 @@ pub async fn post(
     let trace = trace::traceparent(&headers);
     let texts: Vec<&[u8]> = if is_batch { split(&body)? } else { vec![&body] };
     let read = texts.into_iter().map(|text| accept(text, &caller, &door, trace.as_deref())).collect();
+    let read = check_orders(&door, read).await.map_err(unavailable)?;
     let mut answers = answer_each(&door, read).await?;
     match answers.pop() {
         Some((status, item)) if !is_batch => Ok(match item {
@@ -99,8 +101,8 @@ fn split(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
     Ok(items.into_iter().map(|item| item.get().as_bytes()).collect())
 }
 
-/// An event that this caller may append.
-fn accept(text: &[u8], caller: &Caller, door: &Door, trace: Option<&str>) -> Result<Event, Refusal> {
+/// An event that this caller may append, in whose name.
+fn accept(text: &[u8], caller: &Caller, door: &Door, trace: Option<&str>) -> Result<(Source, Event), Refusal> {
     let mut event = Event::from_structured(text)?;
     let source = caller.source(&event.source)?;
     authority::check(source, &event)?;
@@ -108,7 +110,22 @@ fn accept(text: &[u8], caller: &Caller, door: &Door, trace: Option<&str>) -> Res
         event.traceparent = trace.map(str::to_owned);
     }
     check_size(&event, door)?;
-    Ok(event)
+    Ok((source.clone(), event))
+}
+
+/// Refuses what is said about orders of others.
+async fn check_orders(
+    door: &Door,
+    read: Vec<Result<(Source, Event), Refusal>>,
+) -> Result<Vec<Result<Event, Refusal>>, OrderError> {
+    let keys: Vec<&str> =
+        read.iter().flatten().filter_map(|(source, event)| authority::order_to_look_at(source, event)).collect();
+    let orders = known::orders(&door.pool, &keys).await?;
+    let check = |(source, event): (Source, Event)| {
+        let order = authority::order_to_look_at(&source, &event).and_then(|key| orders.get(key));
+        order.map_or(Ok(()), |order| authority::check_order(&source, order)).map(|()| event)
+    };
+    Ok(read.into_iter().map(|event| event.and_then(check)).collect())
 }
 
 fn check_size(event: &Event, door: &Door) -> Result<(), Refusal> {

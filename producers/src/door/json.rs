@@ -1,7 +1,7 @@
 //! Reads a request's body as strictly as the data of a publisher's event, with the same codes.
 
-use schemas::{Refusal, RefusalCode};
-use serde::{Deserialize, de::IgnoredAny};
+use schemas::{Refusal, RefusalCode, json_refusal};
+use serde::Deserialize;
 
 /// A field that nobody knows is refused, because a misspelt one would be lost in silence.
 pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {
@@ -9,7 +9,7 @@ pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {
     if json.trim_ascii_start().starts_with(b"[") {
         return Err(Refusal::new(RefusalCode::InvalidData, "a request is an object, not an array"));
     }
-    let refusal = |error| refusal(&error, json);
+    let refusal = |error| json_refusal(&error, json);
     let mut ignored = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let mut note = |path: serde_ignored::Path<'_>| ignored.push(path.to_string());
@@ -19,22 +19,6 @@ pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {
         true => Ok(read),
         false => Err(Refusal::new(RefusalCode::UnknownField, format!("there is no field {}", ignored.join(", ")))),
     }
-}
-
-/// Serde says what is wrong in words; the code is read off them, and a test holds both together. It calls some misfits
-/// broken, such as a number for a word; whether the body is broken only JSON itself can tell.
-fn refusal(error: &serde_json::Error, json: &[u8]) -> Refusal {
-    let text = error.to_string();
-    let code = if !error.is_data() && serde_json::from_slice::<IgnoredAny>(json).is_err() {
-        RefusalCode::BrokenJson
-    } else if text.starts_with("missing field") {
-        RefusalCode::MissingField
-    } else if text.starts_with("an amount") {
-        RefusalCode::InvalidAmount
-    } else {
-        RefusalCode::InvalidData
-    };
-    Refusal::new(code, text)
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use deadpool_postgres::{Pool, tokio_postgres::Row};
-use engine::{log::Position, stream::WaitError};
+use engine::{
+    log::Position,
+    stream::{StreamError, WaitError},
+};
 use postgres::{Transaction, types::Type};
 use rules::order::Order;
 use schemas::{Event, OrderId};
@@ -132,13 +135,38 @@ pub async fn has_asked(pool: &Pool, client_name: &str, order: &OrderId) -> Resul
     Ok(client.query_one(&statement, &[&order.as_str(), &client_name]).await?.get(0))
 }
 
+const ORDERS: &str = "select key, state from coordinator.orders where key = any($1)";
+
+pub type Orders = HashMap<String, Order>;
+
+fn read_orders(rows: &[Row]) -> Result<Orders, serde_json::Error> {
+    rows.iter().map(|row| Ok((row.get(0), serde_json::from_str(row.get(1))?))).collect()
+}
+
 /// What the coordinator knows of an order.
 pub async fn order(pool: &Pool, order: &OrderId) -> Result<Option<Order>, OrderError> {
+    Ok(orders(pool, &[order.as_str()]).await?.remove(order.as_str()))
+}
+
+/// What the coordinator knows of these orders.
+pub async fn orders(pool: &Pool, keys: &[&str]) -> Result<Orders, OrderError> {
+    if keys.is_empty() {
+        return Ok(Orders::new());
+    }
     let client = pool.get().await.map_err(WaitError::from)?;
-    let statement = client.prepare_cached("select state from coordinator.orders where key = $1").await;
-    let row =
-        client.query_opt(&statement.map_err(WaitError::from)?, &[&order.as_str()]).await.map_err(WaitError::from)?;
-    row.map(|row| serde_json::from_str(row.get(0))).transpose().map_err(OrderError::from)
+    let statement = client.prepare_typed_cached(ORDERS, &[Type::TEXT_ARRAY]).await.map_err(WaitError::from)?;
+    let rows = client.query(&statement, &[&keys]).await.map_err(WaitError::from)?;
+    Ok(read_orders(&rows)?)
+}
+
+/// As [`orders`], inside a transaction.
+pub fn orders_in(tx: &mut Transaction<'_>, keys: &[&str]) -> Result<Orders, StreamError> {
+    if keys.is_empty() {
+        return Ok(Orders::new());
+    }
+    let statement = tx.prepare_typed(ORDERS, &[Type::TEXT_ARRAY])?;
+    read_orders(&tx.query(&statement, &[&keys])?)
+        .map_err(|error| StreamError::Fatal(OrderError::from(error).to_string()))
 }
 
 #[derive(Debug, thiserror::Error)]

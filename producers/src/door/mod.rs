@@ -90,7 +90,6 @@ pub struct Shared {
     tokens: Tokens,
     guests: caller::Guests,
     config: DoorConfig,
-    openapi: String,
 }
 
 impl std::ops::Deref for Door {
@@ -114,8 +113,7 @@ impl Door {
         let topic = topic.into();
         let guests = caller::Guests::new(std::mem::take(&mut config.clients));
         let publisher = Publisher::new(log.clone(), topic.clone(), clock);
-        let openapi = openapi::document().to_string();
-        Self(Arc::new(Shared { publisher, log, topic, pool, tokens, guests, config, openapi }))
+        Self(Arc::new(Shared { publisher, log, topic, pool, tokens, guests, config }))
     }
 
     /// Forgets old facts and idempotency keys, once an hour, for as long as the future is polled.
@@ -133,19 +131,21 @@ impl Door {
 
 const TIDY_INTERVAL: Duration = Duration::from_secs(3600);
 
-pub fn router(door: Door) -> Router {
+/// The door with what `others` serve through it: one log line, one request id and one form of refusal for all.
+pub fn router(door: Door, others: Router) -> Router {
+    let body_bytes_max = door.config.body_bytes_max;
     Router::new()
         .route("/v1/events", post(events::post))
         .route("/v1/loan-repayments", post(repayments::post))
         .route("/v1/loan-repayments/{order_id}", get(repayments::get))
-        .route("/v1/openapi.json", get(openapi::get))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .with_state(door)
+        .merge(others)
         .fallback(async || Problem::door(DoorCode::NotFound, "the paths are listed at /v1/openapi.json"))
         .method_not_allowed_fallback(async || Problem::door(DoorCode::MethodNotAllowed, "see /v1/openapi.json"))
-        .layer(DefaultBodyLimit::max(door.config.body_bytes_max))
+        .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(middleware::from_fn(trace::each_request))
-        .with_state(door)
 }
 
 #[cfg(test)]

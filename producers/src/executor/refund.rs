@@ -7,7 +7,7 @@ use rules::business_day::business_day;
 use schemas::{Amount, Data, Name, events::*};
 use uuid::Uuid;
 
-use super::{Attempt, Next, Worker, doubling};
+use super::{Attempt, Next, SOURCE, Worker, doubling};
 use crate::calls::{RefundAnswer, RefundOrder};
 
 const QUERY_AGAIN_MOST: TimeDelta = TimeDelta::minutes(10);
@@ -42,7 +42,7 @@ impl Worker {
             }
         }
         // From here on the refund cannot be cancelled, even if the acknowledgement is lost: so it is unknown by then.
-        if let Err(error) = self.append(attempt.payload, refund.source(), refund.submitted()).await {
+        if let Err(error) = self.append(attempt.payload, SOURCE.to_owned(), refund.submitted()).await {
             return self.ask_later(attempt, error.to_string());
         }
         match submit.await {
@@ -77,6 +77,7 @@ impl Refund<'_> {
         rules::refund::Refund::request_no(self.id)
     }
 
+    /// Who says what became of it.
     fn source(&self) -> String {
         format!("/channels/{}", self.channel)
     }

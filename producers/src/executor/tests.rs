@@ -114,8 +114,8 @@ fn memory_log() -> MemoryLog {
     log
 }
 
-fn simulated_log_clock() -> engine::log::memory::SimulatedClock {
-    engine::log::memory::SimulatedClock::new(DateTime::UNIX_EPOCH)
+fn simulated_log_clock() -> Clock {
+    Clock::simulated(DateTime::UNIX_EPOCH)
 }
 
 fn refund(tries: u8) -> Call {
@@ -261,7 +261,7 @@ async fn a_refund_is_submitted_sent_and_completed() {
         (completed.evidence, completed.business_date.to_string()),
         (Evidence::SyncResponse, "2025-03-10".to_owned())
     );
-    assert_eq!(events[1].source, "/channels/ums-pos");
+    assert_eq!((&*events[0].source, &*events[1].source), ("/ledger/executor", "/channels/ums-pos"));
     assert_eq!(desk.refund_there(), (1, "800.00".to_owned()));
 }
 

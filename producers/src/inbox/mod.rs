@@ -75,6 +75,26 @@ impl Inbox {
         Ok(event)
     }
 
+    /// Refuses what is said about orders of others.
+    fn check_orders(
+        &self,
+        tx: &mut Transaction<'_>,
+        accepted: &mut [(&Record, Result<Event, Refusal>)],
+    ) -> Result<(), StreamError> {
+        let good = accepted.iter().filter_map(|(_, event)| event.as_ref().ok());
+        let keys: Vec<&str> = good.filter_map(|event| authority::order_to_look_at(&self.source, event)).collect();
+        let orders = known::orders_in(tx, &keys)?;
+        for (_, accepted) in accepted {
+            let key = accepted.as_ref().ok().and_then(|event| authority::order_to_look_at(&self.source, event));
+            if let Some(Err(refusal)) =
+                key.and_then(|key| orders.get(key)).map(|o| authority::check_order(&self.source, o))
+            {
+                *accepted = Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
     fn reject<'a>(&self, received: &'a Record, refusal: &Refusal) -> Pending<'a> {
         let (channel, position, code) = (&self.source.name, received.position, refusal.code);
         tracing::warn!(%channel, %position, %code, "a record of the inbox is refused");
@@ -83,8 +103,9 @@ impl Inbox {
 
     /// What the records of a batch become, in their order. Repeats become nothing.
     fn sort<'a>(&self, tx: &mut Transaction<'_>, records: &'a [Record]) -> Result<Vec<Pending<'a>>, StreamError> {
-        let accepted: Vec<(&Record, Result<Event, Refusal>)> =
+        let mut accepted: Vec<(&Record, Result<Event, Refusal>)> =
             records.iter().map(|received| (received, self.accept(received))).collect();
+        self.check_orders(tx, &mut accepted)?;
         let good = || accepted.iter().filter_map(|(_, event)| event.as_ref().ok());
         let known = known::note_in(tx, good())?;
         let mut verdicts = verdicts(good(), &known).into_iter();

@@ -24,12 +24,17 @@ use axum::{
     routing::{get, put},
 };
 use chrono::NaiveDate;
-use engine::clock::Clock;
+use engine::{
+    clock::Clock,
+    tls::{TlsError, Trust},
+};
 use rules::business_day::business_day;
 use rust_decimal::Decimal;
 use schemas::{Name, OrderId};
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
+
+use crate::http;
 
 mod acquirer;
 mod bank;
@@ -83,6 +88,8 @@ pub enum SandboxError {
     Listen { addr: SocketAddr, source: io::Error },
     #[error("the HTTP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A running sandbox; it ends when it is dropped.
@@ -172,12 +179,12 @@ struct World {
 }
 
 impl Outside {
-    fn new(config: SandboxConfig, clock: Clock, runtime: Handle) -> Result<Self, reqwest::Error> {
+    fn new(config: SandboxConfig, clock: Clock, runtime: Handle) -> Result<Self, SandboxError> {
         let scripts = script::Scripts::new(config.default, config.seed, config.shares);
         Ok(Self {
             clock,
             fee_ppm: config.fee_ppm,
-            http: reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?,
+            http: http::client(Trust::system())?.timeout(Duration::from_secs(10)).build()?,
             runtime,
             world: Mutex::new(World { books: Books::default(), scripts, door: config.door }),
         })

@@ -27,7 +27,7 @@ fn payment(number: u8, amount: &str) -> PaymentRequest {
 }
 
 fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(300)).build().unwrap()
+    http::client(Trust::nobody()).unwrap().timeout(Duration::from_millis(300)).build().unwrap()
 }
 
 async fn ask_bank(sandbox: &Sandbox, number: u8) -> Result<reqwest::Response, reqwest::Error> {

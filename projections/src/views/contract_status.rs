@@ -28,6 +28,7 @@ pub(crate) fn columns() -> Vec<Column<LoanContract>> {
         Column::new("repaid_fen", "bigint not null", |_, row| row.state.repaid.fen()),
         Column::new("in_flight", "int not null", |_, row| count(&row.state, Standing::InFlight)),
         Column::new("uncertain", "int not null", |_, row| count(&row.state, Standing::Uncertain)),
+        Column::new("unread", "int not null", |_, row| i32::try_from(row.state.unread.len()).unwrap_or(i32::MAX)),
         Column::new("last_repaid_on", "date", |_, row| {
             row.state.attempts.values().filter(|a| a.standing == Standing::Confirmed).map(|a| a.day).max()
         }),

@@ -18,6 +18,7 @@ pub(super) struct Structured<'a> {
     pub(super) source: String,
     pub(super) subject: Option<String>,
     pub(super) time: Option<String>,
+    pub(super) datacontenttype: Option<String>,
     pub(super) partitionkey: Option<String>,
     pub(super) correlationid: Option<String>,
     pub(super) causationid: Option<String>,
@@ -34,6 +35,7 @@ pub(super) struct Attributes<'a> {
     pub(super) source: Option<&'a str>,
     pub(super) subject: Option<&'a str>,
     pub(super) time: Option<&'a str>,
+    pub(super) content_type: Option<&'a str>,
     pub(super) partition_key: Option<&'a str>,
     pub(super) correlation_id: Option<&'a str>,
     pub(super) causation_id: Option<&'a str>,
@@ -49,8 +51,11 @@ impl<'a> Attributes<'a> {
         let mut attributes = Self::default();
         let refusal = |name, wrong| Refusal::new(RefusalCode::InvalidEnvelope, format!("header ce_{name} {wrong}"));
         for (name, text) in headers {
-            // Others may add headers of their own, in any form.
-            let Some(name) = name.strip_prefix("ce_") else { continue };
+            // The one attribute whose header has a name of its own. Others may add headers in any form.
+            let is_content_type = name.eq_ignore_ascii_case("content-type");
+            let Some(name) = name.strip_prefix("ce_").or(is_content_type.then_some("datacontenttype")) else {
+                continue;
+            };
             let text = std::str::from_utf8(text).map_err(|_| refusal(name, "is not UTF-8"))?;
             if attributes.set(name, text).is_some() {
                 return Err(refusal(name, "stands twice"));
@@ -69,6 +74,7 @@ impl<'a> Attributes<'a> {
             "source" => &mut self.source,
             "subject" => &mut self.subject,
             "time" => &mut self.time,
+            "datacontenttype" => &mut self.content_type,
             "partitionkey" => &mut self.partition_key,
             "correlationid" => &mut self.correlation_id,
             "causationid" => &mut self.causation_id,
@@ -93,6 +99,9 @@ impl<'a> Attributes<'a> {
             .ok_or_else(|| envelope("the attribute time is not an RFC 3339 time with its offset".to_owned()))?;
         if [self.source, self.traceparent].into_iter().flatten().any(|text| text.contains(char::is_control)) {
             return Err(envelope("an attribute may not have control characters".to_owned()));
+        }
+        if unknown == Unknown::Refused && self.content_type.is_some_and(|text| !text.starts_with(CONTENT_TYPE)) {
+            return Err(envelope(format!("the attribute datacontenttype is not {CONTENT_TYPE}")));
         }
         let data = read_data(event_type, data, unknown)?;
         data.check().map_err(|detail| Refusal::new(RefusalCode::InvalidData, detail))?;
@@ -178,7 +187,7 @@ pub(super) fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Resul
     if escapes_nul(json) {
         return Err(Refusal::new(RefusalCode::InvalidData, "the data may not have the character U+0000"));
     }
-    let refusal = |error| json_refusal(error, json);
+    let refusal = |error| json_refusal(&error, json.as_bytes());
     if let Some(lifted) = upcast(UPCASTERS, event_type, json) {
         let (event_type, value) = lifted.map_err(refusal)?;
         return read_fields(event_type, value, unknown)?.map_err(refusal);
@@ -235,25 +244,19 @@ pub(super) fn unknown_type(event_type: &str) -> Refusal {
     }
 }
 
-/// Serde calls some misfits broken, such as a number for a word; whether `json` is broken only JSON itself can tell.
-pub(super) fn json_refusal(error: serde_json::Error, json: &str) -> Refusal {
-    if error.is_data() {
-        data_refusal(&error.to_string())
-    } else if serde_json::from_str::<IgnoredAny>(json).is_ok() {
-        Refusal::new(RefusalCode::InvalidData, error)
-    } else {
-        Refusal::new(RefusalCode::BrokenJson, error)
-    }
-}
-
-/// Serde says what is wrong in words; the code is read off them, and a test holds both together.
-pub(super) fn data_refusal(message: &str) -> Refusal {
-    let code = if message.starts_with("missing field") {
+/// Why JSON could not be read as what it should be. Serde says it in words; the code is read off them, and tests hold
+/// both together. It calls some misfits broken, such as a number for a word; whether `json` is broken only JSON itself
+/// can tell.
+pub fn json_refusal(error: &serde_json::Error, json: &[u8]) -> Refusal {
+    let text = error.to_string();
+    let code = if !error.is_data() && serde_json::from_slice::<IgnoredAny>(json).is_err() {
+        RefusalCode::BrokenJson
+    } else if text.starts_with("missing field") {
         RefusalCode::MissingField
-    } else if message.starts_with("an amount") {
+    } else if text.starts_with("an amount") {
         RefusalCode::InvalidAmount
     } else {
         RefusalCode::InvalidData
     };
-    Refusal::new(code, message)
+    Refusal::new(code, text)
 }

@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 mod confirmation;
 mod contract;
+mod dead_letter;
 mod inbox;
 mod order;
 mod payment;
@@ -17,7 +18,9 @@ mod receipt;
 mod refund;
 mod settlement;
 
-pub use {confirmation::*, contract::*, inbox::*, order::*, payment::*, receipt::*, refund::*, settlement::*};
+pub use {
+    confirmation::*, contract::*, dead_letter::*, inbox::*, order::*, payment::*, receipt::*, refund::*, settlement::*,
+};
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +135,7 @@ catalogue! {
     RefundRequested, RefundRejected, RefundInitiated, RefundSubmitted, RefundCompleted, RefundFailed, RefundReturned,
     RefundCancelled, RefundEscalated, RefundPaidManually,
     SettlementReported, SettlementReceived, FundsRemitted,
-    InboxRecordRejected,
+    InboxRecordRejected, DeadLetterResolved,
 }
 
 /// A natural key or business field made of displayable parts.

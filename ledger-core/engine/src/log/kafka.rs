@@ -106,12 +106,18 @@ const FIXED: [&str; 8] = [
 
 impl Settings {
     fn new(bootstrap: &str, extra: &BTreeMap<String, String>) -> Result<Self, LogError> {
-        match extra.keys().find(|key| FIXED.contains(&key.as_str())) {
-            Some(key) => {
-                Err(LogError::Misconfigured(format!("the Kafka setting {key} is fixed; remove it from the log's URL")))
-            }
-            None => Ok(Self { bootstrap: bootstrap.to_owned(), extra: extra.clone() }),
+        if let Some(key) = extra.keys().find(|key| FIXED.contains(&key.as_str())) {
+            let text = format!("the Kafka setting {key} is fixed; remove it from the log's URL");
+            return Err(LogError::Misconfigured(text));
         }
+        if let Some(key) = extra.iter().find_map(needs_tls).filter(|_| !cfg!(feature = "kafka-tls")) {
+            let text = format!(
+                "the Kafka setting {key} needs TLS or SCRAM, which this program was built without; build it with \
+                 `cargo build --release --features kafka-tls`"
+            );
+            return Err(LogError::Misconfigured(text));
+        }
+        Ok(Self { bootstrap: bootstrap.to_owned(), extra: extra.clone() })
     }
 
     /// The largest record, in bytes by [`NewRecord::size`].
@@ -142,6 +148,17 @@ impl Settings {
         }
         config
     }
+}
+
+/// The name of a setting that librdkafka understands only with OpenSSL.
+fn needs_tls<'a>((key, value): (&'a String, &String)) -> Option<&'a str> {
+    let value = value.to_ascii_uppercase();
+    let needs = match key.as_str() {
+        "security.protocol" => value.ends_with("SSL"),
+        "sasl.mechanism" | "sasl.mechanisms" => value.starts_with("SCRAM"),
+        other => other.starts_with("ssl."),
+    };
+    needs.then_some(key)
 }
 
 /// Passes on what librdkafka has to say.

@@ -1,41 +1,21 @@
 //! The log in memory, for seeded simulation. One thread with one seed sees the same records, the same lost answers and
-//! the same reading order in every run. Nothing blocks and no clock but the simulated one is read.
+//! the same reading order in every run. Nothing blocks.
 
 use std::{
     collections::BTreeMap,
     fmt, mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use super::{
     AppendError, Log, LogError, NewRecord, POLL_BYTES_MAX, Position, RECORD_BYTES_MAX, Reader, Record, TopicInfo,
     TopicSpec, partition_of,
 };
-
-/// The time of a simulation, in whole milliseconds; clones share it.
-#[derive(Clone, Debug)]
-pub struct SimulatedClock(Arc<AtomicI64>);
-
-impl SimulatedClock {
-    pub fn new(start: DateTime<Utc>) -> Self {
-        Self(Arc::new(AtomicI64::new(start.timestamp_millis())))
-    }
-
-    pub fn now(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(self.0.load(Ordering::SeqCst)).unwrap_or(DateTime::UNIX_EPOCH)
-    }
-
-    pub fn advance(&self, by: TimeDelta) {
-        self.0.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
-    }
-}
+use crate::clock::Clock;
 
 /// How often something goes wrong with a record, each in thousandths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +39,7 @@ pub struct MemoryLog {
 }
 
 struct State {
-    clock: SimulatedClock,
+    clock: Clock,
     random: Random,
     faults: Faults,
     up: bool,
@@ -77,7 +57,7 @@ struct Topic {
 }
 
 impl MemoryLog {
-    pub fn new(seed: u64, clock: SimulatedClock) -> Self {
+    pub fn new(seed: u64, clock: Clock) -> Self {
         let state = State {
             clock,
             random: Random(seed),

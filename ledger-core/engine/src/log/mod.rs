@@ -17,6 +17,7 @@ mod partition;
 pub mod postgres;
 
 pub use open::open;
+pub(crate) use open::percent_decoded;
 pub use partition::partition_of;
 
 /// The largest record by [`NewRecord::size`], in bytes, on every engine: Kafka's default `max.message.bytes`.

@@ -37,7 +37,7 @@ fn kafka_address(url: &str) -> Result<(String, BTreeMap<String, String>), LogErr
 }
 
 /// `%3D` and the like as characters; a plus sign stays one, because passwords have them.
-fn percent_decoded(text: &str) -> Option<String> {
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut parts = text.split('%');
     bytes.extend_from_slice(parts.next()?.as_bytes());

@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
-use postgres::{Client, Config, error::SqlState};
+use postgres::{Client, error::SqlState};
 
 use super::{AppendError, Log, LogError, NewRecord, Position, Reader, TopicInfo, TopicSpec};
 
@@ -110,8 +110,8 @@ struct Source {
 
 impl Source {
     fn new(url: &str) -> Result<Self, LogError> {
-        let parsed = url.parse::<Config>();
-        parsed.map_err(|error| LogError::Misconfigured(format!("this is not a Postgres URL: {}", text(&error))))?;
+        crate::postgres::check(url)
+            .map_err(|error| LogError::Misconfigured(format!("this is not a Postgres URL: {}", text(&error))))?;
         Ok(Self { url: url.to_owned() })
     }
 

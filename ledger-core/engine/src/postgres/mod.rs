@@ -5,12 +5,13 @@
 use std::{error::Error, iter, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, tokio_postgres};
-use postgres::NoTls;
 
 mod migrations;
 pub mod server;
+mod tls;
 
 pub use migrations::{MigrateError, migrate};
+use tls::Tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that vanished without a word is noticed after about a minute: 30 s of silence, then three questions.
@@ -31,15 +32,37 @@ pub enum PoolError {
 }
 
 /// A connection that belongs to the caller alone, as a lane needs it. Blocks; not for use on a thread of tokio's.
+///
+/// # Errors
+/// The URL cannot be read, or nobody is there who answers as it asks for: server, certificate, user, database.
 pub fn connect(url: &str, application_name: &str) -> Result<postgres::Client, postgres::Error> {
-    postgres::Config::from(configuration(url, application_name)?).connect(NoTls)
+    let (config, tls) = configuration(url, application_name)?;
+    postgres::Config::from(config).connect(tls)
+}
+
+/// Whether [`connect`] could read this URL.
+pub(crate) fn check(url: &str) -> Result<(), postgres::Error> {
+    tls::read(url).map(drop)
+}
+
+/// The password that stands in a URL.
+///
+/// # Errors
+/// The URL cannot be read.
+pub fn password(url: &str) -> Result<Option<String>, postgres::Error> {
+    let (config, _) = tls::read(url)?;
+    Ok(config.get_password().map(|password| String::from_utf8_lossy(password).into_owned()))
 }
 
 /// Connections that async readers share. Each is asked whether it still lives before it is handed out, so a restart of
 /// the server costs a reader nothing but time. Must be used inside a tokio runtime.
+///
+/// # Errors
+/// The URL cannot be read; nobody is asked yet.
 pub fn pool(url: &str, application_name: &str, size: usize) -> Result<Pool, PoolError> {
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Verified };
-    let manager = Manager::from_config(configuration(url, application_name)?, NoTls, recycling);
+    let (config, tls) = configuration(url, application_name)?;
+    let manager = Manager::from_config(config, tls, recycling);
     Ok(Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build()?)
 }
 
@@ -52,8 +75,8 @@ pub fn explain(error: &dyn Error) -> String {
     })
 }
 
-fn configuration(url: &str, application_name: &str) -> Result<tokio_postgres::Config, postgres::Error> {
-    let mut config: tokio_postgres::Config = url.parse()?;
+fn configuration(url: &str, application_name: &str) -> Result<(tokio_postgres::Config, Tls), postgres::Error> {
+    let (mut config, tls) = tls::read(url)?;
     // The URL's own options come last, and Postgres lets the last one win.
     let options = [SESSION, config.get_options().unwrap_or_default()].join(" ");
     config.options(options.trim_end()).application_name(application_name);
@@ -62,7 +85,7 @@ fn configuration(url: &str, application_name: &str) -> Result<tokio_postgres::Co
     }
     config.keepalives(true).keepalives_idle(KEEPALIVE_IDLE);
     config.keepalives_interval(KEEPALIVE_INTERVAL).keepalives_retries(KEEPALIVE_RETRIES);
-    Ok(config)
+    Ok((config, tls))
 }
 
 #[cfg(test)]

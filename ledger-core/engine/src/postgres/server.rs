@@ -18,9 +18,9 @@ use std::{
 
 use postgres::{NoTls, error::SqlState};
 
-mod account;
+pub(super) mod account;
 mod archive;
-mod binaries;
+pub(super) mod binaries;
 mod folder;
 mod leftovers;
 mod owner;

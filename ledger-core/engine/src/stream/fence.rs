@@ -345,3 +345,6 @@ pub async fn wait_until_applied(
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,6 +177,91 @@ impl ProducerContext for Partitions {
 }
 
 #[test]
+fn settings_that_need_tls_name_the_feature_that_brings_it() {
+    let connect = |settings: &[(&str, &str)]| {
+        let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        KafkaLog::connect("127.0.0.1:1", &settings).map(drop)
+    };
+    let user = [("sasl.username", "me"), ("sasl.password", "secret")];
+    let plain = [("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "PLAIN")];
+    assert_eq!(connect(&[&plain[..], &user].concat()), Ok(()));
+    let scram = [("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "SCRAM-SHA-512")];
+    for settings in [&[("security.protocol", "ssl")][..], &[&scram[..], &user].concat()] {
+        let outcome = connect(settings);
+        let refused = matches!(&outcome, Err(error) if error.to_string().contains("--features kafka-tls"));
+        assert!(if cfg!(feature = "kafka-tls") { outcome.is_ok() } else { refused }, "{outcome:?}");
+    }
+}
+
+/// A broker as production has it: encrypted, with a certificate of a private authority, and only for whom it knows.
+#[cfg(feature = "kafka-tls")]
+#[test]
+fn records_travel_over_tls_by_a_known_user() {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+    if Kafka::shared("records_travel_over_tls_by_a_known_user").is_none() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    script(&cluster.folder, &["stop"]);
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate whose issuer has its own name for one that signed itself.
+    params.distinguished_name.push(DnType::CommonName, "authority");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let broker = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let path = |name: &str| cluster.folder.join(name).display().to_string();
+    std::fs::write(path("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(path("broker.pem"), key.serialize_pem() + &broker.pem()).unwrap();
+
+    let plain = &cluster.kafka.bootstrap;
+    let port = plain.rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+    let (controller, encrypted) = (port + 10, format!("127.0.0.1:{}", port + 20));
+    // The last line for a name counts.
+    let settings = format!(
+        "
+listeners=CLIENT://{plain},TLS://{encrypted},CONTROLLER://127.0.0.1:{controller}
+listener.security.protocol.map=CLIENT:PLAINTEXT,TLS:SASL_SSL,CONTROLLER:PLAINTEXT
+ssl.keystore.type=PEM
+ssl.keystore.location={}
+listener.name.tls.sasl.enabled.mechanisms=PLAIN
+listener.name.tls.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_me=\"it\";
+",
+        path("broker.pem")
+    );
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(path("broker-1.properties"))
+        .unwrap()
+        .write_all(settings.as_bytes())
+        .unwrap();
+    script(&cluster.folder, &["resume"]);
+
+    let connect = |ca_file: &str| {
+        let settings = [
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", ca_file),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", "me"),
+            ("sasl.password", "it"),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        KafkaLog::connect(&encrypted, &settings)
+    };
+    let bed = cluster.bed();
+    let topic = bed.topic(1);
+    let log = connect(&path("ca.pem")).unwrap();
+    assert_eq!(bed.run(log.append(&topic, numbered(1, 1))), [Ok(at(0, 0))]);
+    let mut reader = log.reader(&topic).unwrap();
+    reader.assign(&[at(0, 0)]).unwrap();
+    assert_eq!(read_on(reader.as_mut(), 1)[0].position, at(0, 0));
+
+    let unproven = connect("probe").unwrap().ends(&topic);
+    assert!(unproven.is_err(), "{unproven:?}");
+}
+
+#[test]
 fn partitions_are_those_of_librdkafkas_murmur2() {
     let Some(kafka) = Kafka::shared("partitions_are_those_of_librdkafkas_murmur2") else { return };
     let mut config = ClientConfig::new();

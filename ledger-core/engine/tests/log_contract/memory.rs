@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
 use chrono::{TimeDelta, Utc};
+use ledger_engine::clock::Clock;
 use ledger_engine::log::{
     AppendError, Log, LogError, Position,
-    memory::{Faults, MemoryLog, SimulatedClock},
+    memory::{Faults, MemoryLog},
 };
 
 use super::{
@@ -15,12 +16,12 @@ use super::{
 
 pub struct Memory {
     log: MemoryLog,
-    clock: SimulatedClock,
+    clock: Clock,
 }
 
 impl Memory {
     pub fn new() -> Self {
-        let clock = SimulatedClock::new(Utc::now());
+        let clock = Clock::simulated(Utc::now());
         Self { log: MemoryLog::new(7, clock.clone()), clock }
     }
 }
@@ -57,7 +58,7 @@ type Answers = Vec<Result<Position, AppendError>>;
 
 /// Appends with all faults, and answers what came of it and in which order it was read.
 fn faulty_run(seed: u64) -> (Answers, Vec<usize>) {
-    let clock = SimulatedClock::new(Utc::now());
+    let clock = Clock::simulated(Utc::now());
     let memory = Memory { log: MemoryLog::new(seed, clock.clone()), clock };
     let log = memory.log.clone();
     let bed = Bed::new("faults", Box::new(memory));

@@ -77,6 +77,7 @@ fn nobody_reports_what_the_ledger_decides_or_does() {
     assert_eq!(
         own,
         [
+            "ledger.repayment.requested.v1",
             "ledger.order.accepted.v1",
             "ledger.order.rejected.v1",
             "ledger.order.expired.v1",
@@ -180,6 +181,49 @@ fn what_names_nobody_is_taken_from_the_right_role() {
     });
     assert_eq!(code("/channels/ums-pos", &declined), None);
     assert_eq!(code("/banks/cdb", &declined), Some(RefusalCode::NotYours));
+}
+
+fn order_by(channel: &str, bank: &str) -> Order {
+    let mut order = Order::default();
+    let request = json!({
+        "channel": channel, "beneficiary": bank, "student": Uuid::nil(), "contract": "loan:AAAAAAAAAAAAAAAA",
+        "contract_type": "origin", "amount": "1.00",
+        "enrolment": { "result": "enrolled", "checked_at": "2025-03-10T10:00:00+08:00" },
+        "quote": { "found": true, "as_of": "2025-03-10T10:00:00+08:00" },
+        "consent": { "version": "1", "consented_at": "2025-03-10T10:00:00+08:00" },
+    });
+    let request: schemas::events::RepaymentRequested = serde_json::from_value(request).unwrap();
+    let event = about_order(request);
+    order.apply(&event, event.occurred_at.to_utc());
+    order
+}
+
+#[test]
+fn an_order_is_spoken_about_by_its_own_channels_and_bank() {
+    let speaks = |source: &str, order: &Order| check_order(&source.parse().unwrap(), order).is_ok();
+    let mut order = order_by("ums-pos", "cdb");
+    for (source, may) in [
+        ("/channels/ums-pos", true),
+        ("/channels/unionpay-cqp", false),
+        ("/banks/cdb", true),
+        ("/banks/icbc", false),
+        ("/operators/li", true),
+    ] {
+        assert_eq!(speaks(source, &order), may, "{source}");
+    }
+    let paid_elsewhere = capture("unionpay-cqp");
+    order.apply(&paid_elsewhere, paid_elsewhere.occurred_at.to_utc());
+    assert!(speaks("/channels/unionpay-cqp", &order), "money that came through it is its own");
+    assert!(speaks("/channels/ums-pos", &Order::default()), "of an order that nobody knows nobody can say");
+}
+
+#[test]
+fn the_order_is_looked_at_when_the_event_does_not_say_who_it_is_for() {
+    let looks = |source: &str, event: &Event| order_to_look_at(&source.parse().unwrap(), event).is_some();
+    assert!(!looks("/channels/ums-pos", &capture("ums-pos")));
+    assert!(looks("/banks/cdb", &confirmed("cdb")));
+    assert!(!looks("/operators/finance", &confirmed("cdb")));
+    assert!(!looks("/channels/ums-pos", &settlement("ums-pos", "ums-pos")));
 }
 
 #[test]

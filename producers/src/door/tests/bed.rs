@@ -15,10 +15,7 @@ use chrono::DateTime;
 use deadpool_postgres::Pool;
 use engine::{
     clock::Clock,
-    log::{
-        Log, Position, Record, TopicSpec,
-        memory::{MemoryLog, SimulatedClock},
-    },
+    log::{Log, Position, Record, TopicSpec, memory::MemoryLog},
     postgres::{connect, migrate, pool, server::Server},
 };
 use schemas::Event;
@@ -69,7 +66,7 @@ pub fn database() -> String {
 }
 
 pub fn memory_log(topics: &[&str]) -> MemoryLog {
-    let log = MemoryLog::new(1, SimulatedClock::new(DateTime::UNIX_EPOCH));
+    let log = MemoryLog::new(1, Clock::simulated(DateTime::UNIX_EPOCH));
     for topic in topics {
         let spec = TopicSpec { name: (*topic).into(), partitions: 3, replication: 1, settings: Default::default() };
         log.apply(&spec).unwrap();
@@ -130,7 +127,7 @@ impl Bed {
         };
         let clock = Clock::simulated(DateTime::parse_from_rfc3339("2025-03-10T10:00:00+08:00").unwrap().to_utc());
         let door = Door::new(config, Arc::new(log.clone()), TOPIC, clock, pool.clone(), tokens.clone());
-        Self { log, pool, tokens, router: router(door) }
+        Self { log, pool, tokens, router: router(door, Router::new()) }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {

@@ -1,0 +1,138 @@
+//! The commands that people type, on what a worked day left behind.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use ledger::{commands::demo, play::Stage};
+use serde_json::Value;
+
+/// The day is over, every role has stopped, and the program is started for one command at a time.
+struct AfterTheDay {
+    variables: Vec<(&'static str, String)>,
+}
+
+impl AfterTheDay {
+    async fn new() -> Result<Self> {
+        let stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
+        demo::play(&stage, |_| ()).await?;
+        let config = &stage.house.config;
+        let variables = vec![
+            ("LEDGER_LOG", config.log.clone()),
+            ("LEDGER_POSTGRES_URL", stage.house.postgres_url.clone()),
+            ("LEDGER_TOPIC_PREFIX", config.topic_prefix.clone()),
+            ("LEDGER_REPLICATION", config.replication.to_string()),
+            ("LEDGER_SECRET", config.secret.clone()),
+        ];
+        stage.close().await?;
+        Ok(Self { variables })
+    }
+
+    fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Output> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ledger"));
+        command.args(arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut stdin = child.stdin.take().context("a pipe")?;
+        let input = input.to_vec();
+        let writer = std::thread::spawn(move || stdin.write_all(&input));
+        let output = child.wait_with_output()?;
+        // A command that reads nothing closes its end.
+        writer.join().unwrap().unwrap_or_default();
+        Ok(output)
+    }
+
+    /// What a command prints that ends well.
+    fn says(&self, arguments: &[&str], input: &[u8]) -> Result<String> {
+        let output = self.run(arguments, input)?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn json(&self, arguments: &[&str]) -> Result<Value> {
+        Ok(serde_json::from_str(&self.says(&[arguments, &["--output", "json"]].concat(), b"")?)?)
+    }
+
+    /// The balance of an account, over all its owners, in fen.
+    fn balance(&self, account: u64, as_of: &[&str]) -> Result<i64> {
+        let balances = self.json(&[&["balances"], as_of].concat())?;
+        let rows = balances["balances"].as_array().context("rows")?;
+        let fen = |row: &Value| row["balance"].as_str().unwrap().replace('.', "").parse::<i64>().unwrap();
+        Ok(rows.iter().filter(|row| row["account"] == account).map(fen).sum())
+    }
+
+    fn events(&self, arguments: &[&str]) -> Result<Vec<Value>> {
+        let text = self.says(&[&["replay"], arguments].concat(), b"")?;
+        text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn balances_are_shown_as_they_are_and_as_they_were() -> Result<()> {
+    let day = AfterTheDay::new().await?;
+    assert_eq!(day.balance(2110, &[])?, 0, "the bank has its money");
+    let evening = ["--as-of", "2025-03-10T23:59:59+08:00"];
+    assert_eq!((day.balance(1110, &evening)?, day.balance(2110, &evening)?), (710_000, -680_000));
+    assert_eq!(day.balance(1110, &["--as-of", "2025-03-09T23:59:59+08:00"])?, 0, "before the first event");
+    let wrong = day.run(&["balances", "--as-of", "yesterday"], b"")?;
+    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("2025-03-10T23:59:59+08:00"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_replayed_can_be_published_again_and_changes_no_figure() -> Result<()> {
+    let day = AfterTheDay::new().await?;
+    let all = day.events(&[])?;
+    let payable = day.events(&["--account", "2110"])?;
+    assert!(!payable.is_empty() && payable.len() < all.len(), "{} of {}", payable.len(), all.len());
+    let types: Vec<&str> = payable.iter().filter_map(|event| event["type"].as_str()).collect();
+    assert!(types.contains(&"ledger.repayment.confirmed.v1") && !types.contains(&"ledger.receipt.printed.v1"));
+    let first_day = day.events(&["--to", "2025-03-11T00:00:00+08:00"])?;
+    assert!(!first_day.is_empty() && first_day.len() < all.len());
+
+    let before = day.json(&["balances"])?;
+    let mut lines = day.says(&["replay"], b"")?;
+    lines.push_str("{\"no\": \"event\"}\n");
+    let published = day.run(&["publish", "-"], lines.as_bytes())?;
+    assert!(!published.status.success(), "one line is refused");
+    let told = String::from_utf8_lossy(&published.stderr).into_owned();
+    assert!(
+        told.contains(&format!("line {}", all.len() + 1)) && told.contains(&format!("{} events", all.len())),
+        "{told}"
+    );
+    // A rebuild reads the doubled log from its beginning and shows what it makes of it.
+    day.says(&["rebuild", "--accept-differences"], b"")?;
+    assert_eq!(day.json(&["balances"])?, before);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_shown_event_by_event_with_its_postings() -> Result<()> {
+    let day = AfterTheDay::new().await?;
+    let refunds = day.events(&["--account", "2210"])?;
+    let order = refunds[0]["subject"].as_str().context("an order")?;
+    let table = day.says(&["order", order], b"")?;
+    for word in ["payment.captured.v1", "refund.completed.v1", "2210 refund_payable", "/ledger/coordinator"] {
+        assert!(table.contains(word), "{word} is missing in {table}");
+    }
+    assert!(day.says(&["order", order, "--output", "csv"], b"")?.lines().count() > 5);
+    let unknown = day.run(&["order", "LAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"], b"")?;
+    assert!(!unknown.status.success() && unknown.stdout.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_topics_are_as_declared_and_no_secret_is_printed() -> Result<()> {
+    let day = AfterTheDay::new().await?;
+    // A played day has its own time in the log, which is no setting for real ones.
+    let drift = day.run(&["topics", "check"], b"")?;
+    let shown = String::from_utf8_lossy(&drift.stdout).into_owned();
+    assert!(!drift.status.success() && shown.contains("message.timestamp.type"), "{shown}");
+    day.says(&["topics", "apply"], b"")?;
+    day.says(&["topics", "check"], b"")?;
+    let config = day.says(&["config"], b"")?;
+    assert!(config.contains("topic_prefix") && !config.contains("a secret for tests"), "{config}");
+    Ok(())
+}
