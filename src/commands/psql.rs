@@ -22,10 +22,8 @@ pub async fn run(config: Config, arguments: &[OsString]) -> Result<Infallible> {
     )?;
     let mut command = Command::new(&psql);
     // What stands in arguments, other users of the machine can read.
-    match url.parse::<postgres::Config>()?.get_password() {
-        Some(password) => {
-            command.env("PGPASSWORD", std::str::from_utf8(password)?).arg(crate::config::without_password(&url))
-        }
+    match engine::postgres::password(&url)? {
+        Some(password) => command.env("PGPASSWORD", password).arg(crate::config::without_password(&url)),
         None => command.arg(url),
     };
     Err(command.args(arguments).exec()).with_context(|| format!("{} cannot be run", psql.display()))

@@ -4,7 +4,7 @@ use std::{cell::RefCell, net::SocketAddr};
 
 use anyhow::{Context, Result};
 use chrono::TimeDelta;
-use engine::clock::Clock;
+use engine::{clock::Clock, tls::Trust};
 use ledger::{
     commands::demo,
     config::Config,
@@ -346,7 +346,8 @@ async fn a_sandbox_beside_the_door_tells_it_of_payments() -> Result<()> {
     let mut running = Running::start(&house, &[Role::Coordinator, Role::Projector, Role::Door, Role::Sandbox]).await?;
     let sandbox = running.sandbox.take().context("the sandbox plays")?;
     let door_url = format!("http://{}", running.door.context("the door is open")?);
-    let stage = Stage { house, running, sandbox, http: Default::default(), door_url };
+    let http = producers::http::client(Trust::nobody())?.build()?;
+    let stage = Stage { house, running, sandbox, http, door_url };
     let id = stage.accepted(&Ask::new(CQP, "K", "100.00", "1")).await?;
     stage.pay(&id, CQP, Method::Cqp, "100.00")?;
     stage.notified(&id).await?;

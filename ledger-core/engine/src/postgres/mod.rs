@@ -45,6 +45,15 @@ pub(crate) fn check(url: &str) -> Result<(), postgres::Error> {
     tls::read(url).map(drop)
 }
 
+/// The password that stands in a URL.
+///
+/// # Errors
+/// The URL cannot be read.
+pub fn password(url: &str) -> Result<Option<String>, postgres::Error> {
+    let (config, _) = tls::read(url)?;
+    Ok(config.get_password().map(|password| String::from_utf8_lossy(password).into_owned()))
+}
+
 /// Connections that async readers share. Each is asked whether it still lives before it is handed out, so a restart of
 /// the server costs a reader nothing but time. Must be used inside a tokio runtime.
 ///
