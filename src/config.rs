@@ -103,9 +103,9 @@ impl Config {
     /// As TOML, with everything secret masked.
     pub fn masked(&self) -> Result<String> {
         let mut shown = self.clone();
-        for secret in
-            std::iter::once(&mut shown.secret).chain(shown.door.clients.iter_mut().map(|client| &mut client.token))
-        {
+        let tokens = shown.door.clients.iter_mut().map(|client| &mut client.token);
+        let played = shown.sandbox.door.iter_mut().flat_map(|door| door.tokens.values_mut());
+        for secret in std::iter::once(&mut shown.secret).chain(tokens).chain(played) {
             if !secret.is_empty() {
                 "***".clone_into(secret);
             }
@@ -130,6 +130,11 @@ pub fn without_password(url: &str) -> String {
 }
 
 fn replace_password(url: &str, replacement: &str) -> String {
+    if let Some((url, query)) = url.split_once('?') {
+        let kept: Vec<&str> = query.split('&').filter(|parameter| !parameter.starts_with("password=")).collect();
+        let mark = if kept.is_empty() { "" } else { "?" };
+        return format!("{}{mark}{}", replace_password(url, replacement), kept.join("&"));
+    }
     let parts = url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
     match parts.and_then(|(scheme, (user, host))| Some((scheme, user.split_once(':')?.0, host))) {
         Some((scheme, user, host)) => format!("{scheme}://{user}{replacement}@{host}"),
@@ -175,5 +180,8 @@ mod tests {
         assert!(shown.contains("postgres://ledger:***@db/ledger"));
         assert_eq!(without_password("postgres://ledger:pa55@db/ledger"), "postgres://ledger@db/ledger");
         assert_eq!(without_password("postgres://ledger@%2Frun/ledger"), "postgres://ledger@%2Frun/ledger");
+        let by_query = "postgres://ledger@db/ledger?password=pa55&sslmode=require";
+        assert_eq!(without_password(by_query), "postgres://ledger@db/ledger?sslmode=require");
+        assert_eq!(mask_password("postgres://ledger@db/ledger?password=pa55"), "postgres://ledger@db/ledger");
     }
 }

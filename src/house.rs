@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use data_encoding::HEXLOWER;
 use deadpool_postgres::Pool;
 use engine::{
@@ -206,18 +206,29 @@ fn migrate(postgres_url: &str) -> Result<()> {
 
 /// The secret of this data folder, made on first use and readable by its owner alone.
 pub fn kept_secret(data_dir: &Path) -> Result<String> {
-    use std::{fs, io::Write, os::unix::fs::OpenOptionsExt};
+    use std::{fs, io::Write};
     let path = data_dir.join("secret");
     fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be made", data_dir.display()))?;
-    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(mut file) => {
-            let random: Vec<u8> = (0..2).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
-            file.write_all(HEXLOWER.encode(&random).as_bytes())?;
+    if !path.exists() {
+        // Whole or not at all, and of two that make one at once the first stands.
+        let mut file = tempfile::NamedTempFile::new_in(data_dir)?;
+        let random: Vec<u8> = (0..2).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
+        file.write_all(HEXLOWER.encode(&random).as_bytes())?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(&path) {
+            Err(error) if error.error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error.error).with_context(|| format!("{} cannot be made", path.display()));
+            }
+            Ok(_) | Err(_) => {}
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error).with_context(|| format!("{} cannot be made", path.display())),
     }
-    fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
+    let secret = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    ensure!(
+        !secret.trim().is_empty(),
+        "{} is empty: restore it, or remove it to have another one made",
+        path.display()
+    );
+    Ok(secret)
 }
 
 #[cfg(test)]

@@ -170,8 +170,7 @@ fn statuses() -> Vec<&'static str> {
 
 async fn balances(State(pool): State<Pool>, at: Result<Query<At>, QueryRejection>) -> Result<Json<Balances>, Response> {
     wait(&pool, asked(at)?.position.as_deref()).await?;
-    let balances = report::balances(&pool).await.map_err(unavailable)?;
-    let position = report::position(&pool).await.map_err(unavailable)?;
+    let (balances, position) = report::books(&pool).await.map_err(unavailable)?;
     Ok(Json(Balances { balances, position }))
 }
 

@@ -7,7 +7,7 @@ drop function if exists finance.yuan(bigint), finance.log_time();
 create function finance.yuan(fen bigint) returns numeric(18, 2) language sql immutable parallel safe
     return (fen::numeric / 100)::numeric(18, 2);
 
--- What ages are measured against: the newest time that every partition's log has reached or passed.
+-- What ages are measured against: the newest time that any partition's log has reached.
 create function finance.log_time() returns timestamptz language sql stable security definer
     set search_path = engine, pg_temp
     return (select max(log_time) from engine.fence where projection = '{schema}');

@@ -97,6 +97,13 @@ impl State {
         [orders.table_ddl(), contracts.table_ddl(), batches.table_ddl(), channel_events.table_ddl()]
     }
 
+    fn begin_batch(&mut self) {
+        self.orders.begin_batch();
+        self.contracts.begin_batch();
+        self.batches.begin_batch();
+        self.channel_events.begin_batch();
+    }
+
     fn load(&mut self, tx: &mut Transaction<'_>, batch: &[Result<Recorded, DeadLetter>]) -> Result<(), StreamError> {
         let events = || batch.iter().flatten().map(|read| &read.event);
         let about = |wanted| events().filter(move |event| event.data.about() == wanted);
@@ -104,7 +111,8 @@ impl State {
         let dead = batch.iter().filter_map(|read| read.as_ref().err()).map(|letter| letter.key.as_str());
         let streams = events().map(|event| event.stream.as_str()).chain(dead);
         self.contracts.load(tx, streams.filter(|key| key.starts_with("loan:")))?;
-        self.channel_events.load(tx, about(About::Channel).map(|event| event.subject.as_str()))?;
+        let channel_events: Vec<String> = about(About::Channel).map(channel_event_key).collect();
+        self.channel_events.load(tx, channel_events.iter().map(String::as_str))?;
         let batches: Vec<String> = events().filter_map(batch_key).collect();
         self.batches.load(tx, batches.iter().map(String::as_str))
     }
@@ -159,7 +167,7 @@ impl State {
 
     fn fold_channel_event(&mut self, read: &Recorded) -> Verdict {
         let Recorded { position, event, .. } = read;
-        let seen = self.channel_events.row(&event.subject, position.partition);
+        let seen = self.channel_events.row(&channel_event_key(event), position.partition);
         let verdict = seen.admit(event.id, event.business_digest(), position.offset);
         if let (Verdict::Fresh, Some(key)) = (verdict, batch_key(event)) {
             let batch = self.batches.row(&key, position.partition);
@@ -177,6 +185,11 @@ impl State {
         self.news = News::default();
         Ok(())
     }
+}
+
+/// Two channels may have a subject of the same name, and a row belongs to one partition.
+fn channel_event_key(event: &Event) -> String {
+    format!("{}/{}", event.stream, event.subject)
 }
 
 fn batch_key(event: &Event) -> Option<String> {
@@ -200,6 +213,7 @@ impl Projector {
     }
 
     fn write(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
+        self.state.begin_batch();
         let batch: Vec<_> = batch.records.iter().map(decode).collect();
         self.state.load(tx, &batch)?;
         for read in batch {

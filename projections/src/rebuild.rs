@@ -86,21 +86,25 @@ impl Rebuild {
             return Ok(());
         }
         next.create_indexes(client)?;
-        loop {
-            let target = offsets(client, &live)?;
-            self.fill(next, Some(target))?;
-            let mut tx = client.transaction()?;
-            // The live fence stands still while its offsets are compared, and lanes that have nothing to do notice.
-            tx.execute(
-                "update engine.fence set owner = null, lease_until = null where projection = $1",
-                &[&live.projection()],
-            )?;
-            if offsets(&mut tx, &live)? == offsets(&mut tx, next)? {
-                next.show(&mut tx)?;
-                tx.commit()?;
-                return Ok(());
-            }
+        // Most of it while the live one goes on.
+        self.fill(next, Some(offsets(client, &live)?))?;
+        let mut tx = client.transaction()?;
+        // From here on the live fence stands still. Lanes lock its rows in no order of their own, but they only start over.
+        tx.query(
+            "select from engine.fence where projection = $1 order by partition for update",
+            &[&live.projection()],
+        )?;
+        if !live.is_shown(&mut tx)? {
+            return Err(StreamError::Passing("another generation was shown meanwhile; try again".to_owned()));
         }
+        self.fill(next, Some(offsets(&mut tx, &live)?))?;
+        // Lanes that have nothing to do notice, too.
+        tx.execute(
+            "update engine.fence set owner = null, lease_until = null where projection = $1",
+            &[&live.projection()],
+        )?;
+        next.show(&mut tx)?;
+        Ok(tx.commit()?)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Reading the reports: orders, balances, and the balances as they were.
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Client, Pool};
+use deadpool_postgres::{
+    Client, Pool,
+    tokio_postgres::{IsolationLevel, Row},
+};
 use engine::stream::WaitError;
 use rules::order::OrderStatus;
 use schemars::JsonSchema;
@@ -53,7 +56,7 @@ const ORDER_COLUMNS: &str =
     "order_id, channel, status, payment, fulfilment, refund, reason, requested::text, captured::text,
     confirmed::text, refunded::text, refund_open::text, requested_at, position";
 
-fn order(row: &deadpool_postgres::tokio_postgres::Row) -> OrderReport {
+fn order(row: &Row) -> OrderReport {
     let status: String = row.get(2);
     let known = OrderStatus::ALL.iter().find(|known| known.as_str() == status);
     OrderReport {
@@ -89,13 +92,12 @@ pub async fn list_orders(pool: &Pool, status: Option<&str>, limit: i64) -> Resul
     Ok(pool.get().await?.query(&sql, &[&status, &limit]).await?.iter().map(order).collect())
 }
 
-fn balance(row: &deadpool_postgres::tokio_postgres::Row) -> BalanceReport {
+fn balance(row: &Row) -> BalanceReport {
     BalanceReport { account: row.get(0), name: row.get(1), name_zh: row.get(2), owner: row.get(3), balance: row.get(4) }
 }
 
 pub async fn balances(pool: &Pool) -> Result<Vec<BalanceReport>, WaitError> {
-    let sql = "select account, name, name_zh, owner, balance::text from finance.balances order by account, owner";
-    Ok(pool.get().await?.query(sql, &[]).await?.iter().map(balance).collect())
+    Ok(pool.get().await?.query(BALANCES, &[]).await?.iter().map(balance).collect())
 }
 
 /// Up to where balances are wanted: a time of the log, or an offset for each partition.
@@ -124,9 +126,24 @@ pub async fn balances_as_of(pool: &Pool, as_of: &AsOf) -> Result<Vec<BalanceRepo
 }
 
 pub async fn position(pool: &Pool) -> Result<PositionReport, WaitError> {
-    let row =
-        pool.get().await?.query_one("select held::text, located::text, gap::text from finance.position", &[]).await?;
-    Ok(PositionReport { held: row.get(0), located: row.get(1), gap: row.get(2) })
+    Ok(position_of(&pool.get().await?.query_one(POSITION, &[]).await?))
+}
+
+const BALANCES: &str =
+    "select account, name, name_zh, owner, balance::text from finance.balances order by account, owner";
+const POSITION: &str = "select held::text, located::text, gap::text from finance.position";
+
+fn position_of(row: &Row) -> PositionReport {
+    PositionReport { held: row.get(0), located: row.get(1), gap: row.get(2) }
+}
+
+/// Balances and position of one and the same moment.
+pub async fn books(pool: &Pool) -> Result<(Vec<BalanceReport>, PositionReport), WaitError> {
+    let mut client = pool.get().await?;
+    let moment = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+    let moment = moment.start().await?;
+    let balances = moment.query(BALANCES, &[]).await?.iter().map(balance).collect();
+    Ok((balances, position_of(&moment.query_one(POSITION, &[]).await?)))
 }
 
 /// The schema, which is also the projection's name, of the generation that is shown.

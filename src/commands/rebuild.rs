@@ -61,10 +61,11 @@ pub async fn run(config: Config, accept_differences: bool, output: Output) -> Re
 pub async fn coordinator(config: Config) -> Result<()> {
     let house = House::open(config, Clock::System).await?;
     let (log, topic) = (house.log.clone(), house.events_topic().to_owned());
+    let (publisher, runtime) = (house.publisher(), tokio::runtime::Handle::current());
     house
         .with_client("ledger rebuild", move |client| {
             engine::stream::check_log(client, producers::coordinator::PROJECTION, &log.describe(&topic)?.identity)?;
-            Ok(producers::coordinator::rebuild(client, &log.ends(&topic)?)?)
+            Ok(producers::coordinator::rebuild(client, &publisher, &runtime)?)
         })
         .await?;
     eprintln!("the coordinator folds the log anew from offset 0");

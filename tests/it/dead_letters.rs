@@ -8,7 +8,7 @@ use ledger_tests::stage_at;
 use projections::report;
 use schemas::{
     Event, OrderId, Stream,
-    events::{DeadLetterResolved, Method},
+    events::{DeadLetterResolved, Method, PaymentInitiated},
 };
 
 const POS: &str = "ums-pos";
@@ -99,6 +99,24 @@ async fn a_request_does_not_expire_while_its_stream_has_a_dead_letter() -> Resul
     assert_eq!(status(&stage, &order).await?, "awaiting_payment");
     stage.tell(OPERATOR, &[resolved(&stage, &order.stream(), letter)]).await?;
     stage.rest().await?;
+    assert_eq!(status(&stage, &order).await?, "expired");
+    stage.close().await
+}
+
+/// The time of an order that only heard something meanwhile is not forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_falls_due_after_a_pause_falls_due() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let order = asked(&stage, "C1").await?;
+    let letter = scribble(&stage, &order.stream()).await?;
+    let initiated =
+        PaymentInitiated { attempt: 1, method: Method::Card, amount: "100.00".parse()?, channel_order_no: None };
+    stage.tell("/channels/ums-pos", &[stage.event("/channels/ums-pos", &order, initiated)]).await?;
+    stage.rest().await?;
+    stage.tell(OPERATOR, &[resolved(&stage, &order.stream(), letter)]).await?;
+    stage.rest().await?;
+    assert_ne!(status(&stage, &order).await?, "expired");
+    stage.wait(600).await?;
     assert_eq!(status(&stage, &order).await?, "expired");
     stage.close().await
 }

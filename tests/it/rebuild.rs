@@ -118,11 +118,11 @@ async fn an_older_generation_catches_up_and_is_shown_again_and_others_can_be_dro
 async fn the_coordinator_folds_its_history_and_decides_nothing_twice() -> Result<()> {
     let stage = after_the_worked_day().await?;
     let (ends, calls) = (stage.house.ends().await?, stage.sandbox.books());
-    let rebuild_ends = ends.clone();
+    let (publisher, runtime) = (stage.house.publisher(), tokio::runtime::Handle::current());
     let before = coordinator_state(&stage).await?;
     stage
         .house
-        .with_client("ledger rebuild", move |client| Ok(producers::coordinator::rebuild(client, &rebuild_ends)?))
+        .with_client("ledger rebuild", move |client| Ok(producers::coordinator::rebuild(client, &publisher, &runtime)?))
         .await?;
     stage.rest().await?;
     assert_eq!(stage.house.ends().await?, ends, "nothing was appended");

@@ -42,7 +42,7 @@ pub enum Verdict {
 pub struct Row<S> {
     pub state: S,
     /// When time alone calls for a look at this row.
-    pub due_at: Option<DateTime<Utc>>,
+    due_at: Option<DateTime<Utc>>,
     partition: i32,
     history: Vec<Seen>,
     changed: bool,
@@ -83,6 +83,11 @@ impl<S> Row<S> {
 
     pub fn touch(&mut self) {
         self.changed = true;
+    }
+
+    pub fn set_due(&mut self, due_at: Option<DateTime<Utc>>) {
+        self.changed |= self.due_at != due_at;
+        self.due_at = due_at;
     }
 
     pub fn history(&self) -> &[Seen] {
@@ -173,13 +178,24 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         )
     }
 
+    /// Begins a batch: forgets rows that the last ones have not touched. From here on, what is in memory stays there.
+    pub fn begin_batch(&mut self) {
+        self.batch += 1;
+        if self.rows.len() > self.rows_kept {
+            let recent = self.batch.saturating_sub(2);
+            self.rows.retain(|_, row| row.touched >= recent);
+        }
+        if self.rows.len() > self.rows_kept {
+            self.rows.clear();
+        }
+    }
+
     /// Brings the rows of these keys into memory; keys without a row are left out.
     pub fn load<'a>(
         &mut self,
         client: &mut impl GenericClient,
         keys: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), StreamError> {
-        self.batch += 1;
         let mut missing: Vec<&str> = keys.into_iter().filter(|key| !self.rows.contains_key(*key)).collect();
         missing.sort_unstable();
         missing.dedup();
@@ -262,7 +278,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         self.rows.iter().filter(|(_, row)| row.changed).map(|(key, row)| (key.as_str(), row))
     }
 
-    /// Writes every changed row, in the order of the keys, and forgets rows that the last batches have not touched.
+    /// Writes every changed row, in the order of the keys.
     pub fn write(&mut self, tx: &mut Transaction<'_>) -> Result<(), StreamError> {
         let mut changed: Vec<(&str, &Row<S>)> = self.changed().collect();
         if changed.is_empty() {
@@ -290,18 +306,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         for row in self.rows.values_mut() {
             row.changed = false;
         }
-        self.forget_idle_rows();
         Ok(())
-    }
-
-    fn forget_idle_rows(&mut self) {
-        if self.rows.len() > self.rows_kept {
-            let recent = self.batch.saturating_sub(2);
-            self.rows.retain(|_, row| row.touched > recent);
-        }
-        if self.rows.len() > self.rows_kept {
-            self.rows.clear();
-        }
     }
 
     /// Forgets everything, also the connection that was in use.

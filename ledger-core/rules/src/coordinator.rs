@@ -3,7 +3,7 @@
 //! saga goes on from any state that a crash leaves behind.
 
 use schemas::{
-    Amount, Data, Name,
+    Amount, Balance, Data, Name,
     events::{ExpiryRule, OrderExpired},
 };
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,7 @@ fn lapses_at(order: &Order) -> Option<LogTime> {
     let over = order.expired_at.is_some()
         || order.cancelled
         || !order.captures.is_empty()
-        || order.confirmation.confirmed.is_some();
+        || order.confirmation.standing() > Balance::ZERO;
     order.accepted_until().filter(|_| !over)
 }
 

@@ -283,11 +283,14 @@ impl Refund {
             None
         } else if !self.returned.is_zero() {
             Some("the refund bounced".to_owned())
+        } else if !self.completed.is_zero() {
+            Some("the channel refunded only a part".to_owned())
         } else if self.escalates_at(policy).is_some_and(|at| at <= now) {
             Some("the channel has not said whether it refunded".to_owned())
         } else {
             let failed = self.failed.as_ref().filter(|_| self.next_try(policy).is_none())?;
-            Some(format!("the channel refuses the refund: {}", failed.code))
+            // A decision may not be larger than the log takes.
+            Some(format!("the channel refuses the refund: {:.200}", failed.code))
         }
     }
 }

@@ -80,12 +80,8 @@ impl Read {
     }
 }
 
-/// What one batch leads to.
-#[derive(Default)]
-struct Work {
-    /// Orders that were looked at, and the event that came last.
-    touched: BTreeMap<String, Option<Uuid>>,
-}
+/// Orders that a batch looked at, and the event that came last.
+type Work = BTreeMap<String, Option<Uuid>>;
 
 impl Coordinator {
     /// `runtime` carries the sends; the lane itself has a thread of its own.
@@ -187,17 +183,20 @@ impl Coordinator {
         let contract = self.contracts.row(id.stream().as_str(), partition);
         if self.live_from.contains_key(&partition) {
             // What is missing here may stand further on in the log; it is looked at once everything has been read.
-            order.due_at = order.state.request.as_ref().map(|request| request.recorded_at).or(Some(now));
+            order.set_due(order.state.request.as_ref().map(|request| request.recorded_at).or(Some(now)));
             return Ok(());
         }
         if contract.state.is_paused() {
             contract.state.waiting.insert(order_id.to_owned());
             contract.touch();
-            order.due_at = None;
+            order.set_due(None);
             return Ok(());
         }
-        for _ in 0..DECISIONS_MAX {
-            let Some(decision) = decide(&order.state, &contract.state, now, &self.policy) else { break };
+        let mut decisions = 0..DECISIONS_MAX;
+        while let Some(decision) = decide(&order.state, &contract.state, now, &self.policy) {
+            if decisions.next().is_none() {
+                return Err(StreamError::Fatal(format!("the rules do not come to an end with {id}")));
+            }
             if let Some(Guard::RefundNotClaimed(refund)) = decision.guard
                 && !task::cancel(tx, &refund_key(refund, 1))?
             {
@@ -217,8 +216,8 @@ impl Coordinator {
             apply(order, contract, &event, now);
             self.outbox.push(partition, event);
         }
-        order.due_at = due_at(&order.state, &self.policy).filter(|due| *due > now);
-        work.touched.insert(order_id.to_owned(), cause.map(|cause| cause.id));
+        order.set_due(due_at(&order.state, &self.policy).filter(|due| *due > now));
+        work.insert(order_id.to_owned(), cause.map(|cause| cause.id));
         Ok(())
     }
 
@@ -238,7 +237,6 @@ impl Coordinator {
         for order_id in &due {
             let Some(partition) = self.orders.get(order_id).map(Row::partition) else { continue };
             let Some(now) = log_times.get(&partition) else { continue };
-            self.orders.row(order_id, partition).touch();
             self.settle(tx, order_id, partition, *now, None, work)?;
         }
         self.orders.write(tx)?;
@@ -256,8 +254,11 @@ impl Coordinator {
     fn plan_calls(&mut self, tx: &mut Transaction<'_>, work: &Work) -> Result<(), StreamError> {
         let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
         let now = self.publisher.clock().now();
-        for (order_id, cause) in &work.touched {
-            let (id, Some(order)) = (parse(order_id)?, self.orders.get(order_id)) else { continue };
+        for (order_id, cause) in work {
+            let id = parse(order_id)?;
+            let Some(order) = self.orders.get(order_id) else {
+                return Err(StreamError::Fatal(format!("the order {order_id} was forgotten within its batch")));
+            };
             let correlation_id = order.state.correlation_id;
             unwanted.extend(unwanted_calls(&order.state));
             wanted.extend(wanted_calls(&order.state, &self.policy).into_iter().map(|call| {
@@ -336,6 +337,8 @@ impl Handler for Coordinator {
     fn apply(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
         let reads = decode(batch);
         let mut work = Work::default();
+        self.orders.begin_batch();
+        self.contracts.begin_batch();
         self.load(tx, &reads, batch)?;
         for read in &reads {
             self.read(tx, read, &mut work)?;

@@ -163,30 +163,45 @@ pub fn check(source: &Source, event: &Event) -> Result<(), Refusal> {
     check_stream(source, event, named)
 }
 
-/// The order that an event is about, if only the order itself says whether the speaker has to do with it.
+/// The order that an event is about, if the order says whether the speaker has to do with it. Money that came in says
+/// so by itself.
 pub fn order_to_look_at<'a>(source: &Source, event: &'a Event) -> Option<&'a str> {
-    let says_itself = match source.role {
-        Role::Operator => true,
-        Role::Channel => party_named(source.role, &event.data).is_some(),
-        Role::Bank => false,
-    };
+    let says_itself = source.role == Role::Operator || matches!(event.data, Data::PaymentCaptured(_));
     (event.data.about() == About::Order && !says_itself).then_some(&event.subject)
 }
 
-/// A channel speaks about orders that were asked for or paid through it, a bank about repayments to itself. Of an order
-/// that nobody knows yet, nobody can say.
-pub fn check_order(source: &Source, order: &Order) -> Result<(), Refusal> {
+/// A channel speaks about captures and refunds of its own, and about orders that were asked for or paid through it; a
+/// bank about repayments to itself. Of what nobody knows yet, nobody can say.
+pub fn check_order(source: &Source, event: &Event, order: &Order) -> Result<(), Refusal> {
     let request = order.request.as_ref().map(|request| &request.data);
-    let asked = match source.role {
-        Role::Bank => request.is_none_or(|request| request.beneficiary == source.name),
-        Role::Channel => {
-            let mut channels =
-                order.captures.iter().map(|capture| &capture.channel).chain(request.map(|r| &r.channel)).peekable();
-            channels.peek().is_none() || channels.any(|channel| *channel == source.name)
-        }
+    let own = match source.role {
         Role::Operator => true,
+        Role::Bank => request.is_none_or(|request| request.beneficiary == source.name),
+        Role::Channel => match channel_of(order, &event.data) {
+            Some(channel) => *channel == source.name,
+            None => {
+                let paid = order.captures.iter().map(|capture| &capture.channel);
+                let mut channels = paid.chain(request.map(|request| &request.channel)).peekable();
+                channels.peek().is_none() || channels.any(|channel| *channel == source.name)
+            }
+        },
     };
-    if asked { Ok(()) } else { Err(not_yours(format!("{source} has nothing to do with this order"))) }
+    if own { Ok(()) } else { Err(not_yours(format!("this is not for {source} to say"))) }
+}
+
+/// Whose capture or refund an event is about, if the order knows it.
+fn channel_of<'a>(order: &'a Order, data: &Data) -> Option<&'a Name> {
+    let refund = |id| order.refunds.get(&id)?.channel.as_ref();
+    let capture = |id| Some(&order.captures.iter().find(|capture| capture.id == id)?.channel);
+    match data {
+        Data::PaymentReversed(data) => capture(data.capture_id?),
+        Data::ChargebackReceived(data) => capture(data.capture_id),
+        Data::RefundRequested(data) => capture(data.capture_id),
+        Data::RefundCompleted(data) => refund(data.refund_id),
+        Data::RefundFailed(data) => refund(data.refund_id),
+        Data::RefundReturned(data) => refund(data.refund_id),
+        _ => None,
+    }
 }
 
 fn not_yours(detail: String) -> Refusal {

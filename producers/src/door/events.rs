@@ -123,7 +123,7 @@ async fn check_orders(
     let orders = known::orders(&door.pool, &keys).await?;
     let check = |(source, event): (Source, Event)| {
         let order = authority::order_to_look_at(&source, &event).and_then(|key| orders.get(key));
-        order.map_or(Ok(()), |order| authority::check_order(&source, order)).map(|()| event)
+        order.map_or(Ok(()), |order| authority::check_order(&source, &event, order)).map(|()| event)
     };
     Ok(read.into_iter().map(|event| event.and_then(check)).collect())
 }

@@ -62,11 +62,11 @@ impl Default for ExecutorConfig {
 }
 
 /// A task that cannot be worked on is looked at again after this time, in case a newer version can.
-/// Who sends, as the log says it.
-const SOURCE: &str = "/ledger/executor";
 const UNREADABLE_DELAY: TimeDelta = TimeDelta::minutes(10);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// Who sends, as the log says it.
+const SOURCE: &str = "/ledger/executor";
 
 pub struct Executor {
     worker: Worker,

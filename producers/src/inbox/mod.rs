@@ -85,10 +85,9 @@ impl Inbox {
         let keys: Vec<&str> = good.filter_map(|event| authority::order_to_look_at(&self.source, event)).collect();
         let orders = known::orders_in(tx, &keys)?;
         for (_, accepted) in accepted {
-            let key = accepted.as_ref().ok().and_then(|event| authority::order_to_look_at(&self.source, event));
-            if let Some(Err(refusal)) =
-                key.and_then(|key| orders.get(key)).map(|o| authority::check_order(&self.source, o))
-            {
+            let Ok(event) = accepted else { continue };
+            let order = authority::order_to_look_at(&self.source, event).and_then(|key| orders.get(key));
+            if let Some(Err(refusal)) = order.map(|order| authority::check_order(&self.source, event, order)) {
                 *accepted = Err(refusal);
             }
         }

@@ -151,6 +151,9 @@ impl Payload for RefundCompleted {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.channel, self.amount]
     }
+    fn check(&self) -> Result<(), &'static str> {
+        if self.amount.is_zero() { Err("the amount of a refund must be more than 0.00") } else { Ok(()) }
+    }
 }
 
 /// The channel definitely did not refund on this try.

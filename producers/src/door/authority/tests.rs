@@ -200,7 +200,13 @@ fn order_by(channel: &str, bank: &str) -> Order {
 
 #[test]
 fn an_order_is_spoken_about_by_its_own_channels_and_bank() {
-    let speaks = |source: &str, order: &Order| check_order(&source.parse().unwrap(), order).is_ok();
+    let declined = about_order(PaymentDeclined {
+        attempt: 1,
+        response_code: "51".into(),
+        message: "余额不足".into(),
+        evidence: Evidence::SyncResponse,
+    });
+    let speaks = |source: &str, order: &Order| check_order(&source.parse().unwrap(), &declined, order).is_ok();
     let mut order = order_by("ums-pos", "cdb");
     for (source, may) in [
         ("/channels/ums-pos", true),
@@ -218,12 +224,33 @@ fn an_order_is_spoken_about_by_its_own_channels_and_bank() {
 }
 
 #[test]
-fn the_order_is_looked_at_when_the_event_does_not_say_who_it_is_for() {
-    let looks = |source: &str, event: &Event| order_to_look_at(&source.parse().unwrap(), event).is_some();
-    assert!(!looks("/channels/ums-pos", &capture("ums-pos")));
-    assert!(looks("/banks/cdb", &confirmed("cdb")));
-    assert!(!looks("/operators/finance", &confirmed("cdb")));
-    assert!(!looks("/channels/ums-pos", &settlement("ums-pos", "ums-pos")));
+fn a_refund_and_a_capture_are_spoken_about_by_their_own_channel() {
+    let (mut order, paid) = (order_by("ums-pos", "cdb"), capture("ums-pos"));
+    order.apply(&paid, paid.occurred_at.to_utc());
+    // Both channels have to do with the order; the refund is that of the first.
+    let duplicate = capture("unionpay-cqp");
+    order.apply(&duplicate, duplicate.occurred_at.to_utc());
+    let initiated: schemas::events::RefundInitiated = serde_json::from_value(json!({
+        "refund_id": Uuid::max(), "capture_id": paid.id, "channel": "ums-pos", "amount": "1.00",
+        "reason": "duplicate_capture", "by": "saga",
+    }))
+    .unwrap();
+    order.apply(&about_order(initiated), paid.occurred_at.to_utc());
+    let completed = |channel: &str| -> Event {
+        let data: schemas::events::RefundCompleted = serde_json::from_value(json!({
+            "refund_id": Uuid::max(), "channel": channel, "amount": "1.00", "channel_refund_no": "R-1",
+            "business_date": "2025-03-10", "evidence": "async_notice",
+        }))
+        .unwrap();
+        about_order(data)
+    };
+    let refused = |channel: &str| {
+        let (source, event) = (format!("/channels/{channel}").parse().unwrap(), completed(channel));
+        assert_eq!(order_to_look_at(&source, &event), Some(&*event.subject));
+        check_order(&source, &event, &order).is_err()
+    };
+    assert!(!refused("ums-pos"));
+    assert!(refused("unionpay-cqp"), "the refund went through another channel");
 }
 
 #[test]

@@ -112,6 +112,22 @@ async fn what_was_not_acknowledged_is_unknown_and_is_appended_again() {
 }
 
 #[tokio::test]
+async fn what_never_came_into_the_log_keeps_no_other_report_out() {
+    let bed = Bed::new().await;
+    bed.log.set_faults(Faults { lost_records: 1000, ..Faults::default() });
+    let (status, _) = bed.post_event("pos", &capture("t1", "800.00")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    bed.log.set_faults(Faults::default());
+    let (status, _) = bed.post_event("pos", &capture("t1", "80.00")).await;
+    assert_eq!(status, StatusCode::CONFLICT, "the first one may be on its way");
+    bed.execute("update door.event set seen_at = seen_at - interval '2 minutes'").await;
+    let (status, _) = bed.post_event("pos", &capture("t1", "80.00")).await;
+    assert_eq!((status, bed.events().len()), (StatusCode::CREATED, 1));
+    let (status, answer) = bed.post_event("pos", &capture("t1", "800.00")).await;
+    assert_eq!((status, answer["code"].as_str()), (StatusCode::CONFLICT, Some("CONFLICTING_REPEAT")));
+}
+
+#[tokio::test]
 async fn without_postgres_nothing_is_appended() {
     let bed = Bed::without_postgres();
     let (status, answer) = bed.post_event("pos", &capture("t1", "800.00")).await;
