@@ -78,6 +78,20 @@ fn default_data_dir() -> PathBuf {
     home.map_or_else(|| PathBuf::from("/var/lib/ledger"), |home| home.join("ledger"))
 }
 
+/// Stands for a secret where settings are shown.
+const MASK: &str = "***";
+
+/// Variables with our prefix that are no settings.
+const NO_SETTINGS: &[&str] = &["CONFIG", "POSTGRES_BIN", "DB_PASSWORD"];
+
+/// Whether the rest of a variable's name is that of no setting, though somebody may think so.
+fn is_a_slip(rest: &str, known: &serde_json::Value) -> bool {
+    let first = rest.split("__").next().unwrap_or_default();
+    // Tests have theirs, and an orchestrator makes some for a service of this name.
+    let foreign = ["TEST_", "PORT", "SERVICE_"].iter().any(|start| rest.starts_with(start));
+    !foreign && !NO_SETTINGS.contains(&rest) && known.get(first.to_ascii_lowercase()).is_none()
+}
+
 impl Config {
     /// Reads `file` (or `ledger.toml` here, if there is one), the environment (`LEDGER_LOG`, `LEDGER_LISTEN`, …)
     /// and the flags.
@@ -90,14 +104,29 @@ impl Config {
             }
             None => figment = figment.merge(Toml::file("ledger.toml")),
         }
-        // Others use the prefix too: an orchestrator's LEDGER_PORT is none of our settings.
+        // Others use the prefix too: an orchestrator's LEDGER_PORT is none of our settings. But it may be a slip.
         let known = serde_json::to_value(Self::default())?;
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.strip_prefix("LEDGER_").is_some_and(|rest| is_a_slip(rest, &known)) {
+                eprintln!("warning: {name} is no setting of the ledger; `ledger config` shows those in force");
+            }
+        }
         let is_ours = move |name: &str| {
             let first = name.split("__").next().unwrap_or_default().to_ascii_lowercase();
             known.get(&first).is_some()
         };
         let env = Env::prefixed("LEDGER_").filter(move |name| is_ours(name.as_str())).split("__");
-        figment.merge(env).merge(Serialized::defaults(flags)).extract().context("the configuration cannot be read")
+        let config: Self = figment
+            .merge(env)
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .context("the configuration cannot be read")?;
+        anyhow::ensure!(
+            config.secret != MASK && config.door.clients.iter().all(|client| client.token != MASK),
+            "a secret is {MASK}, which is how `ledger config` shows one: put the real one in its place"
+        );
+        Ok(config)
     }
 
     /// As TOML, with everything secret masked.
@@ -107,7 +136,7 @@ impl Config {
         let played = shown.sandbox.door.iter_mut().flat_map(|door| door.tokens.values_mut());
         for secret in std::iter::once(&mut shown.secret).chain(tokens).chain(played) {
             if !secret.is_empty() {
-                "***".clone_into(secret);
+                MASK.clone_into(secret);
             }
         }
         shown.postgres_url = mask_password(&shown.postgres_url);
@@ -183,5 +212,20 @@ mod tests {
         let by_query = "postgres://ledger@db/ledger?password=pa55&sslmode=require";
         assert_eq!(without_password(by_query), "postgres://ledger@db/ledger?sslmode=require");
         assert_eq!(mask_password("postgres://ledger@db/ledger?password=pa55"), "postgres://ledger@db/ledger");
+    }
+
+    #[test]
+    fn a_slip_in_a_variable_is_noticed() {
+        let known = serde_json::to_value(Config::default()).unwrap();
+        for (rest, slip) in [
+            ("LISTN", true),
+            ("LISTEN", false),
+            ("DOOR__X", false),
+            ("TEST_KAFKA", false),
+            ("PORT", false),
+            ("CONFIG", false),
+        ] {
+            assert_eq!(is_a_slip(rest, &known), slip, "{rest}");
+        }
     }
 }

@@ -82,10 +82,10 @@ pub async fn drop(config: Config, which: Dropped) -> Result<()> {
 pub async fn show(config: Config, id: i32) -> Result<()> {
     let house = House::open(config, Clock::System).await?;
     let rebuild = rebuild::work(&house);
-    eprintln!("letting generation {id} catch up");
     house
         .with_client("ledger generations", move |client| {
             let generation = find(client, id)?;
+            eprintln!("letting generation {id} catch up");
             Ok(rebuild.swap(client, &generation)?)
         })
         .await?;

@@ -82,8 +82,12 @@ impl FromRequestParts<Door> for Caller {
         let shown = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let (scheme, token) = shown.and_then(|text| text.split_once(' ')).unwrap_or_default();
         let caller = door.guests.find(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"));
-        let caller = caller
-            .ok_or_else(|| Problem::door(DoorCode::Unauthorized, "send the header Authorization: Bearer <token>"))?;
+        let caller = caller.ok_or_else(|| {
+            Problem::door(DoorCode::Unauthorized, match token {
+                "" => "send the header Authorization: Bearer <token>",
+                _ => "this token is not known here; `ledger token` prints those of this door's data folder and secret",
+            })
+        })?;
         tracing::Span::current().record("client", caller.name());
         Ok(caller)
     }

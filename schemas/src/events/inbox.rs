@@ -1,4 +1,5 @@
-//! What a door refused from an inbox topic, kept so that nothing is lost.
+//! What a door refused from an inbox topic. The record itself stays in that topic for as long as the topic keeps it: a
+//! record that is not understood may hold anything, also what must not stand in a log that is never changed.
 
 use std::borrow::Cow;
 
@@ -6,9 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{About, Payload, parts};
-
-/// At most this much of a refused record is kept.
-pub const REJECTED_BYTES_MAX: usize = 8 * 1024;
 
 /// A record of an inbox topic was refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,8 +17,8 @@ pub struct InboxRecordRejected {
     /// The refusal's code, the same that the HTTP door answers.
     pub code: String,
     pub detail: String,
-    /// The record's value in base 64, cut off at 8 KiB.
-    pub bytes_base64: String,
+    /// SHA-256 of the record's value, in hexadecimal.
+    pub bytes_sha256: String,
     /// How long the value was, in bytes.
     pub bytes_len: u64,
 }
