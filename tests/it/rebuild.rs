@@ -1,7 +1,10 @@
 //! Everything but the log can be thrown away: views and the coordinator's state come back the same, and nobody outside
 //! is called for it.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use engine::stream::Stop;
 use ledger::{
     commands::{demo, rebuild},
     config::Config,
@@ -9,7 +12,10 @@ use ledger::{
     roles::{Role, Running},
 };
 use projections::{generation::Generation, rebuild::Rebuilt, report};
-use schemas::events::Method;
+use schemas::{
+    Event, OrderId, Stream,
+    events::{ExpiryRule, LoanContractQuoted, Method, OrderExpired},
+};
 
 async fn after_the_worked_day() -> Result<Stage> {
     let stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
@@ -154,4 +160,65 @@ async fn coordinator_state(stage: &Stage) -> Result<Vec<(String, String)>> {
     let rows =
         stage.house.pool.get().await?.query("select key, state from coordinator.contracts order by key", &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// A ledger at work is never still for long enough to be compared at its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_takes_its_place_although_events_keep_coming() -> Result<()> {
+    let stage = after_the_worked_day().await?;
+    let (publisher, stop, now) = (stage.house.publisher(), Stop::default(), stage.now());
+    let until = stop.clone();
+    let writing = tokio::spawn(async move {
+        let mut enquiry = 0;
+        while !until.is_stopped() {
+            let data = LoanContractQuoted {
+                enquiry_no: enquiry.to_string(),
+                bank: "cdb".parse()?,
+                contract_type: "origin".into(),
+                outstanding: None,
+                overdue: None,
+                as_of: now,
+            };
+            let event = Event::about_contract("/banks/cdb", &Stream::loan([7; 10]), now, data);
+            publisher.append_all(&[event], Duration::from_secs(10)).await?;
+            enquiry += 1;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        anyhow::Ok(())
+    });
+    let work = rebuild::work(&stage.house);
+    let shown = stage.house.with_client("ledger rebuild", move |client| {
+        let rebuilt = work.run(client)?;
+        work.swap(client, &rebuilt.generation)?;
+        Ok((rebuilt, Generation::active(client)?))
+    });
+    let (rebuilt, active) = tokio::time::timeout(Duration::from_secs(120), shown).await??;
+    stop.stop();
+    writing.await??;
+    assert_eq!((rebuilt.differences, active), (vec![], rebuilt.generation));
+    stage.rest().await?;
+    stage.close().await
+}
+
+/// Whatever was decided is in the log before the state that knows of it is thrown away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_coordinator_had_not_yet_sent_is_sent_before_it_forgets() -> Result<()> {
+    let stage = after_the_worked_day().await?;
+    let sql = "select o.key, o.partition from coordinator.orders o join finance.orders f on f.order_id = o.key
+               where f.status = 'completed' limit 1";
+    let row = stage.house.pool.get().await?.query_one(sql, &[]).await?;
+    let (order, partition): (OrderId, i32) = (row.get::<_, String>(0).parse()?, row.get(1));
+    let decision =
+        stage.event("/ledger/coordinator", &order, OrderExpired { rule: ExpiryRule::InFlightTtl, ttl_s: 120 });
+    let sql = "insert into coordinator.outbox (partition, event) values ($1, $2)";
+    stage.house.pool.get().await?.execute(sql, &[&partition, &decision.to_structured().to_string()]).await?;
+    let before: i64 = stage.house.ends().await?.iter().sum();
+    let (publisher, runtime) = (stage.house.publisher(), tokio::runtime::Handle::current());
+    stage
+        .house
+        .with_client("ledger rebuild", move |client| Ok(producers::coordinator::rebuild(client, &publisher, &runtime)?))
+        .await?;
+    stage.rest().await?;
+    assert_eq!(stage.house.ends().await?.iter().sum::<i64>(), before + 1, "sent once, and nothing else was decided");
+    stage.close().await
 }
