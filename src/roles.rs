@@ -116,7 +116,11 @@ impl Running {
                 if let Some(door) = config.door.take_if(|door| door.tokens.is_empty()) {
                     config.door = Some(house.sandbox_door(door.url)?);
                 }
-                self.sandbox = Some(Sandbox::start(house.config.sandbox_listen, config, house.clock.clone()).await?);
+                let listen = house.config.sandbox_listen;
+                let sandbox = Sandbox::start(listen, config, house.clock.clone()).await;
+                self.sandbox = Some(sandbox.with_context(|| {
+                    format!("the sandbox cannot listen on {listen}; choose another with LEDGER_SANDBOX_LISTEN")
+                })?);
             }
         }
         Ok(())

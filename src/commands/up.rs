@@ -33,7 +33,8 @@ pub async fn run_roles(config: Config, roles: &[Role]) -> Result<()> {
 async fn serve(house: &House, roles: &[Role]) -> Result<()> {
     let mut running = Running::start(house, roles).await?;
     if let Some(door) = running.door {
-        tracing::info!("the door is open at http://{door}, for people at http://{door}/console");
+        tracing::info!("the door is open at http://{door}");
+        tracing::info!("the console is at http://{door}/console");
     }
     if let Some(sandbox) = &running.sandbox {
         tracing::info!("the sandbox plays the acquirer and the bank at {}", sandbox.url);

@@ -76,6 +76,12 @@ fn create(client: &AdminClient<Context>, spec: &TopicSpec) -> Result<(), LogErro
         match result {
             // Somebody else was faster; the next `apply` compares.
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, RDKafkaErrorCode::InvalidReplicationFactor)) => {
+                return Err(LogError::Misconfigured(format!(
+                    "the cluster has not enough brokers for {} copies of {}: LEDGER_REPLICATION says how many there are",
+                    spec.replication, spec.name
+                )));
+            }
             Err((_, code)) => return Err(refused(&spec.name, code)),
         }
     }
