@@ -26,12 +26,13 @@ pub struct Known {
 
 pub type KnownFacts = HashMap<Uuid, Known>;
 
-/// The update makes Postgres wait for whoever writes the same row just now, and return what that one wrote. A report of
-/// which nobody knows after a minute whether the log has it keeps no other one out; should it be there, it stands, and
-/// the other is shown as a break. The order of the ids keeps two batches from waiting for each other.
+/// The update makes Postgres wait for whoever writes the same row just now, and return what that one wrote. A report that
+/// was never acknowledged keeps no other one out for ever, only for longer than any producer tries to send it; should
+/// it be in the log after all, the first there stands and the other is shown as a break. The order of the ids keeps two
+/// batches from waiting for each other.
 const NOTE: &str = "insert into door.event as e (id, digest) select * from unnest($1, $2) as v (id, digest) order by id
     on conflict (id) do update set digest =
-      case when e.partition is null and e.seen_at < now() - interval '1 minute' then excluded.digest else e.digest end
+      case when e.partition is null and e.seen_at < now() - interval '10 minutes' then excluded.digest else e.digest end
     returning id, digest, partition, \"offset\"";
 const NOTE_TYPES: [Type; 2] = [Type::UUID_ARRAY, Type::UUID_ARRAY];
 

@@ -120,7 +120,7 @@ async fn what_never_came_into_the_log_keeps_no_other_report_out() {
     bed.log.set_faults(Faults::default());
     let (status, _) = bed.post_event("pos", &capture("t1", "80.00")).await;
     assert_eq!(status, StatusCode::CONFLICT, "the first one may be on its way");
-    bed.execute("update door.event set seen_at = seen_at - interval '2 minutes'").await;
+    bed.execute("update door.event set seen_at = seen_at - interval '11 minutes'").await;
     let (status, _) = bed.post_event("pos", &capture("t1", "80.00")).await;
     assert_eq!((status, bed.events().len()), (StatusCode::CREATED, 1));
     let (status, answer) = bed.post_event("pos", &capture("t1", "800.00")).await;
