@@ -136,31 +136,37 @@ impl House {
     /// due at the clock's time. Demos and tests let time pass only then.
     pub async fn come_to_rest(&self, patience: Duration) -> Result<()> {
         let until = tokio::time::Instant::now() + patience;
-        let mut quiet = 0;
-        // Twice in a row, because work can pass from one role to another between two looks.
-        while quiet < 2 {
-            quiet = if self.is_at_rest().await? { quiet + 1 } else { 0 };
+        while !self.is_at_rest().await? {
             anyhow::ensure!(tokio::time::Instant::now() < until, "the ledger did not come to rest in {patience:?}");
             tokio::time::sleep(Duration::from_millis(15)).await;
         }
         Ok(())
     }
 
+    /// Work passes from one role to another while one looks, however slowly. But all of it begins with a record that
+    /// somebody has yet to read: so nobody has any if between two looks at the log, both times read to its end, nobody
+    /// had anything in hand.
     async fn is_at_rest(&self) -> Result<bool> {
+        let Some(ends) = self.all_read().await? else { return Ok(false) };
         let (_, tasks_due) = engine::task::open_tasks(&self.pool, self.clock.now()).await?;
         if tasks_due > 0 || producers::coordinator::is_busy(&self.pool, self.clock.now()).await? {
             return Ok(false);
         }
+        Ok(self.all_read().await? == Some(ends))
+    }
+
+    /// The ends of the log, if coordinator and views have read it that far.
+    async fn all_read(&self) -> Result<Option<Vec<i64>>> {
         let ends = self.ends().await?;
         let client = self.pool.get().await?;
         let views = projections::report::active_schema(&client).await?;
         drop(client);
         for projection in [producers::coordinator::PROJECTION, &views] {
             if !engine::stream::progress(&self.pool, projection).await?.has_reached(&ends) {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(ends))
     }
 }
 
