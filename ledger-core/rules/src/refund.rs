@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     LogTime,
-    confirmation::Answer,
+    confirmation::{Answer, wanted_amount},
     coordinator::{Decision, Guard},
     order::{Capture, Order},
     policy::Policy,
@@ -148,10 +148,13 @@ pub(crate) fn decide(order: &Order, now: LogTime, policy: &Policy) -> Option<Dec
     cancel(order).or_else(|| automatic(order)).or_else(|| asked_for(order)).or_else(|| escalate(order, now, policy))
 }
 
-/// The bank confirmed before the refund was sent: keep the money where it is.
+/// It was confirmed before the refund was sent: keep the money where it is.
 fn cancel(order: &Order) -> Option<Decision> {
-    order.confirmation.confirmed?;
-    if !order.confirmation.revoked.is_zero() {
+    let claimed = order.confirmation.standing() + order.refunded() + order.refund_open();
+    if order.confirmation.confirmed.is_none()
+        || !order.confirmation.revoked.is_zero()
+        || claimed <= order.net_captured()
+    {
         return None;
     }
     let (id, refund) = order.refunds.iter().find(|(id, refund)| {
@@ -165,43 +168,78 @@ fn cancel(order: &Order) -> Option<Decision> {
     let data = RefundCancelled {
         refund_id: *id,
         amount: refund.open(),
-        reason: "the bank confirmed before the refund was sent".to_owned(),
+        reason: "it was confirmed before the refund was sent".to_owned(),
+        method: method_of(order, refund.capture_id),
     };
     Some(Decision { data: data.into(), guard: Some(Guard::RefundNotClaimed(*id)) })
 }
 
 fn automatic(order: &Order) -> Option<Decision> {
     let funding = order.funding_capture()?;
-    let reason = funding_reason(order, funding);
-    let duplicates = order.standing_captures().skip(1).map(|capture| (capture, RefundReason::DuplicateCapture));
-    let undecided = |capture: &Capture| {
+    let of_funding = funding_refund(order, funding).map(|(amount, reason)| (funding, amount, reason));
+    let duplicates = order.standing_captures().skip(1);
+    let duplicates = duplicates.map(|capture| (capture, order.refundable(capture), RefundReason::DuplicateCapture));
+    let undecided = |capture: &Capture, amount: Amount| {
         let own = order.refunds.get(&automatic_refund_id(capture.id));
-        own.is_none_or(|refund| refund.initiated.is_zero()) && !order.refundable(capture).is_zero()
+        own.is_none_or(|refund| refund.initiated.is_zero()) && !amount.is_zero()
     };
-    let mut due = reason.map(|reason| (funding, reason)).into_iter().chain(duplicates);
-    let (capture, reason) = due.find(|(capture, _)| undecided(capture))?;
-    Some(initiate(automatic_refund_id(capture.id), capture, order.refundable(capture), reason, RefundOrigin::Saga))
+    let mut due = of_funding.into_iter().chain(duplicates);
+    let (capture, amount, reason) = due.find(|(capture, amount, _)| undecided(capture, *amount))?;
+    Some(initiate(order, automatic_refund_id(capture.id), capture, amount, reason, RefundOrigin::Saga))
 }
 
-/// Why the money that funds the order must go back; `None` while it need not.
-fn funding_reason(order: &Order, funding: &Capture) -> Option<RefundReason> {
+/// What of the money that funds the order must go back, and why; `None` while none need to.
+fn funding_refund(order: &Order, funding: &Capture) -> Option<(Amount, RefundReason)> {
     let request = order.request.as_ref()?;
+    let left = order.refundable(funding);
+    // What has been booked, credited or posted stays there, also when it is undone later: then a person asks.
+    let fulfilled = order.confirmation.confirmed.unwrap_or_default();
     match order.confirmation.answer() {
-        Answer::Failed if order.rejection().is_some() => Some(RefundReason::OrderRejected),
-        Answer::Failed if order.expired_at.is_some_and(|expired| expired <= funding.recorded_at) => {
-            Some(RefundReason::LateCapture)
+        Answer::Failed => {
+            let late = order.expired_at.is_some_and(|expired| expired <= funding.recorded_at);
+            let reason = match () {
+                () if order.rejection().is_some() => RefundReason::OrderRejected,
+                () if late => RefundReason::LateCapture,
+                () => RefundReason::ConfirmationFailed,
+            };
+            Some((left.saturating_sub(fulfilled), reason))
         }
-        Answer::Failed => Some(RefundReason::ConfirmationFailed),
-        // The bank would book another amount than the payer asked for, so it is not asked at all.
-        Answer::None if funding.amount != request.data.amount => Some(RefundReason::AmountMismatch),
+        Answer::Confirmed if funding.amount > request.data.amount() && !order.confirmation.lines_are_missing() => {
+            let surplus = (funding.amount - request.data.amount()).debit();
+            Some((left.min(surplus), RefundReason::AmountMismatch))
+        }
+        Answer::None if order.purchase.is_none() && wanted_amount(order, funding).is_none() => {
+            Some((left, RefundReason::AmountMismatch))
+        }
         Answer::None | Answer::Uncertain | Answer::Confirmed => None,
     }
 }
 
-fn initiate(refund_id: Uuid, capture: &Capture, amount: Amount, reason: RefundReason, by: RefundOrigin) -> Decision {
-    let data =
-        RefundInitiated { refund_id, capture_id: capture.id, channel: capture.channel.clone(), amount, reason, by };
+fn initiate(
+    order: &Order,
+    refund_id: Uuid,
+    capture: &Capture,
+    amount: Amount,
+    reason: RefundReason,
+    by: RefundOrigin,
+) -> Decision {
+    let method = method_of(order, Some(capture.id));
+    let data = RefundInitiated {
+        refund_id,
+        capture_id: capture.id,
+        channel: capture.channel.clone(),
+        amount,
+        reason,
+        by,
+        method,
+    };
     Decision { data: data.into(), guard: None }
+}
+
+/// Told only where the books must know it: a debit by withholding was the receivable's money.
+fn method_of(order: &Order, capture: Option<Uuid>) -> Option<Method> {
+    let capture = order.captures.iter().find(|known| Some(known.id) == capture)?;
+    (capture.method == Method::Withholding).then_some(Method::Withholding)
 }
 
 /// A person or channel asked: initiate, or say why not.
@@ -217,7 +255,7 @@ fn asked_for(order: &Order) -> Option<Decision> {
     };
     match judged {
         Ok(capture) => {
-            Some(initiate(*id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by))
+            Some(initiate(order, *id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by))
         }
         Err(reason) => {
             let message = explain(reason).to_owned();
@@ -250,9 +288,9 @@ fn explain(reason: RefundRejectionReason) -> &'static str {
     match reason {
         RefundRejectionReason::AboveRefundable => "more than is left of this capture",
         RefundRejectionReason::CaptureNotFound => "the order has no such capture",
-        RefundRejectionReason::AlreadyFulfilled => "the bank has booked the repayment; it must revoke it first",
+        RefundRejectionReason::AlreadyFulfilled => "it has been booked, credited or posted; that must be revoked first",
         RefundRejectionReason::ReservedId => "this refund_id belongs to the ledger's own refund; choose another",
-        RefundRejectionReason::OutcomeOpen => "the bank's answer is open; settle it with a ConfirmationResolved first",
+        RefundRejectionReason::OutcomeOpen => "the outcome is open; settle it with a ConfirmationResolved first",
     }
 }
 

@@ -44,7 +44,10 @@ fn something_happens(world: &mut World, number: u8, random: &mut fastrand::Rng) 
                 evidence: Evidence::Query,
             },
         ),
-        14 => world.read(number, ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Success }),
+        14 => world.read(
+            number,
+            ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Success, slip_sha256: None },
+        ),
         15 => world.wait(random.i64(0..200)),
         _ => match (capture, refund, random.u8(..8)) {
             (Some(capture), _, 0) => world.read(
@@ -55,6 +58,7 @@ fn something_happens(world: &mut World, number: u8, random: &mut fastrand::Rng) 
                     capture_id: Some(capture.id),
                     amount: capture.amount,
                     reason: ReversalReason::OperatorSync,
+                    method: None,
                     channel_txn_no: capture.channel_txn_no,
                     business_date,
                     evidence: Evidence::Query,
@@ -78,6 +82,10 @@ fn something_happens(world: &mut World, number: u8, random: &mut fastrand::Rng) 
                     amount: yuan("100.00"),
                     reason: RevocationReason::BankUndid,
                     by: "cdb".into(),
+                    mode: None,
+                    fee_item: None,
+                    billing_year: None,
+                    merchant: None,
                 },
             ),
             (_, Some(refund_id), 3) => {
@@ -155,7 +163,7 @@ fn project<'a>(events: impl IntoIterator<Item = &'a Event>, policy: &Policy) -> 
         let legs = postings(event);
         views.journal.push((event.id, legs.iter().map(|leg| format!("{} {}", leg.account, leg.amount)).collect()));
         views.books.post(legs);
-        if let Some((channel, date, totals)) = day_totals(event) {
+        if let Some((channel, date, totals)) = day_totals(event, policy) {
             views.days.entry(format!("{channel} {date}")).or_default().add(totals);
         }
     }

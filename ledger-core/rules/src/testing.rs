@@ -3,25 +3,25 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta};
-use schemas::{Amount, Data, Event, Name, OrderId, Stream, events::*};
+use schemas::{Amount, Data, Event, Name, OrderId, Stream, StreamKind, events::*};
 use uuid::Uuid;
 
 use crate::{
     LogTime,
-    contract::LoanContract,
     coordinator::{self, Guard, Wanted},
     invariants::Books,
     order::{Order, OrderStatus},
     policy::Policy,
     postings::postings,
+    stream::{StreamState, counts_once},
 };
 
-/// One contract, its orders, the books, and every event so far.
+/// One contract, card or fee account, its orders, the books, and every event so far.
 pub struct World {
     pub policy: Policy,
     pub stream: Stream,
     pub now: LogTime,
-    pub contract: LoanContract,
+    pub state: StreamState,
     pub orders: BTreeMap<OrderId, Order>,
     pub books: Books,
     pub log: Vec<Event>,
@@ -40,11 +40,17 @@ pub fn yuan(text: &str) -> Amount {
 impl World {
     /// On Monday 2025-03-10 at `time` in Shanghai.
     pub fn at(time: &str) -> Self {
+        Self::of(StreamKind::Loan, time)
+    }
+
+    pub fn of(kind: StreamKind, time: &str) -> Self {
+        let mut state = StreamState::default();
+        state.of(kind);
         Self {
             policy: Policy::default(),
-            stream: Stream::loan([1; 10]),
+            stream: Stream::new(kind, [1; 10]),
             now: DateTime::parse_from_rfc3339(&format!("2025-03-10T{time}+08:00")).unwrap().to_utc(),
-            contract: LoanContract::default(),
+            state,
             orders: BTreeMap::new(),
             books: Books::default(),
             log: Vec::new(),
@@ -95,13 +101,27 @@ impl World {
         self
     }
 
+    /// An event about the card or account as a whole is read from the log.
+    pub fn told(&mut self, data: impl Into<Data>) -> &mut Self {
+        let mut event = Event::about_stream("/test", &self.stream, self.now.fixed_offset(), data);
+        // Repeats of what counts once are left out by whoever folds.
+        let repeated = self.log.iter().any(|earlier| earlier.id == event.id);
+        if !(repeated && counts_once(&event)) {
+            event.occurred_at = self.now.fixed_offset();
+            self.state.apply(&event);
+            self.books.post(postings(&event));
+            self.log.push(event);
+        }
+        self
+    }
+
     fn fold(&mut self, id: &OrderId, event: Event) {
         let order = self.orders.entry(id.clone()).or_default();
         let booked_before = order.confirmation.standing();
         order.apply(&event, self.now);
         order.read_back(&event.data);
-        self.contract.apply(&event);
-        self.contract.note(id.as_str(), order, booked_before);
+        self.state.apply(&event);
+        self.state.note(id.as_str(), order, booked_before);
         self.books.post(postings(&event));
         self.log.push(event);
         assert!(self.books.trial_balance().is_zero());
@@ -112,7 +132,7 @@ impl World {
     fn decide(&mut self, id: &OrderId) {
         for _ in 0..20 {
             let order = self.orders.entry(id.clone()).or_default();
-            let Some(decision) = coordinator::decide(order, &self.contract, self.now, &self.policy) else { return };
+            let Some(decision) = coordinator::decide(order, &self.state, self.now, &self.policy) else { return };
             if let Some(Guard::RefundNotClaimed(refund)) = decision.guard
                 && self.refunds_claimed
             {
@@ -127,7 +147,7 @@ impl World {
     }
 
     pub fn wanted(&self, number: u8) -> Vec<Wanted> {
-        coordinator::wanted_calls(self.order(number), &self.policy)
+        coordinator::wanted_calls(self.order(number), &self.stream, &self.policy)
     }
 
     pub fn count(&self, event_type: &str) -> usize {
@@ -162,6 +182,7 @@ impl World {
             tries: 1,
             code: "F01".into(),
             message: "not booked".into(),
+            retryable: false,
             evidence: Evidence::Query,
         };
         self.read(number, data)
@@ -239,5 +260,119 @@ pub fn capture(txn: &str, amount: &str) -> PaymentCaptured {
         instrument_masked: None,
         terminal: None,
         evidence: Evidence::AsyncNotice,
+    }
+}
+
+fn answered_at() -> DateTime<chrono::FixedOffset> {
+    DateTime::parse_from_rfc3339("2025-03-10T09:00:00+08:00").unwrap()
+}
+
+/// A top-up of the world's card.
+pub fn top_up(amount: &str) -> TopUpRequested {
+    TopUpRequested {
+        channel: name("bestpay-web"),
+        school: name("xjtu"),
+        amount: yuan(amount),
+        method: None,
+        card: CardAnswer { found: true, name_matches: true, checked_at: answered_at() },
+        identity: None,
+        payer: None,
+    }
+}
+
+pub fn credited(amount: &str, mode: CreditMode) -> CardCredited {
+    CardCredited {
+        target: name("xjtu"),
+        amount: yuan(amount),
+        mode,
+        host_ref: None,
+        balance_after: None,
+        evidence: Evidence::SyncResponse,
+    }
+}
+
+/// A fee item of the year 2025.
+pub fn assessed(fee_item: &str, amount: &str, instalments_allowed: bool) -> FeeItemAssessed {
+    FeeItemAssessed {
+        school: name("xjtu"),
+        student: Uuid::from_u128(1),
+        fee_item: fee_item.into(),
+        billing_year: 2025,
+        amount: yuan(amount),
+        instalments_allowed,
+    }
+}
+
+pub fn fee_payment(lines: &[(&str, &str)]) -> FeePaymentRequested {
+    let line = |(number, (fee_item, amount)): (u16, &(&str, &str))| FeeLine {
+        line: number,
+        fee_item: (*fee_item).into(),
+        billing_year: 2025,
+        amount: yuan(amount),
+    };
+    let lines: Vec<FeeLine> = (1..).zip(lines).map(line).collect();
+    FeePaymentRequested {
+        channel: name("ejt"),
+        school: name("xjtu"),
+        student: Uuid::from_u128(1),
+        amount: lines.iter().map(|line| line.amount).sum(),
+        lines,
+        method: None,
+        consent: Consent { version: "1".into(), consented_at: answered_at() },
+        payer: None,
+    }
+}
+
+pub fn posted(line: u16, fee_item: &str, amount: &str) -> FeePosted {
+    FeePosted {
+        target: name("xjtu"),
+        line,
+        fee_item: fee_item.into(),
+        billing_year: 2025,
+        amount: yuan(amount),
+        remaining: None,
+        school_ref: None,
+        evidence: Evidence::SyncResponse,
+    }
+}
+
+pub fn purchase(amount: &str, funding: Funding) -> PurchaseRequested {
+    PurchaseRequested {
+        channel: name("campus-pos"),
+        school: name("xjtu"),
+        merchant: "canteen-1".into(),
+        amount: yuan(amount),
+        funding,
+        terminal: "T1".into(),
+        terminal_seq: 1,
+    }
+}
+
+/// A campus code that is `age_s` old when it is used now.
+pub fn offline(world: &World, amount: &str, funding: Funding, age_s: i64) -> OfflinePurchaseUploaded {
+    let PurchaseRequested { channel, school, merchant, amount, funding, terminal, terminal_seq } =
+        purchase(amount, funding);
+    let now = crate::business_day::shanghai(&world.now);
+    OfflinePurchaseUploaded {
+        channel,
+        school,
+        merchant,
+        amount,
+        funding,
+        terminal,
+        terminal_seq,
+        code_id: Some("code-1".into()),
+        code_issued_at: Some(now - TimeDelta::seconds(age_s)),
+        terminal_online_at: None,
+        uploaded_at: now + TimeDelta::hours(2),
+    }
+}
+
+pub fn mandate() -> WithholdingMandateSigned {
+    WithholdingMandateSigned {
+        channel: name("alipay-withholding"),
+        agreement_no: "M1".into(),
+        external_agreement_no: None,
+        product_code: "GENERAL_WITHHOLDING".into(),
     }
 }

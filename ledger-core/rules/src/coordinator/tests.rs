@@ -131,6 +131,10 @@ fn a_claimed_refund_cannot_be_cancelled_and_the_break_stays_until_the_bank_revok
             amount: yuan("100.00"),
             reason: RevocationReason::BankUndid,
             by: "cdb".into(),
+            mode: None,
+            fee_item: None,
+            billing_year: None,
+            merchant: None,
         },
     );
     assert_eq!(world.books, Default::default());
@@ -165,6 +169,7 @@ fn a_reversed_capture_is_neither_asked_about_nor_refunded() {
         capture_id,
         amount: yuan("450.00"),
         reason: ReversalReason::OperatorSync,
+        method: None,
         channel_txn_no: "t1".into(),
         business_date: "2025-03-10".parse().unwrap(),
         evidence: Evidence::Query,
@@ -287,6 +292,10 @@ fn a_refund_of_what_the_bank_has_booked_is_refused_until_it_is_revoked() {
             amount: yuan("30.00"),
             reason: RevocationReason::BankUndid,
             by: "cdb".into(),
+            mode: None,
+            fee_item: None,
+            billing_year: None,
+            merchant: None,
         },
     );
     ask_for(&mut world, 2, "30.00");

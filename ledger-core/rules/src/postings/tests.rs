@@ -15,6 +15,9 @@ fn a_settlement_moves_the_net_and_the_fee_off_the_channel() {
         refunds: yuan("800.00"),
         chargebacks: Amount::ZERO,
         fees: yuan("14.20"),
+        fees_borne_by: None,
+        beneficiary: None,
+        fee_items: Vec::new(),
         carried_in: Balance::ZERO,
         net: "7085.80".parse().unwrap(),
         transactions: 5,
@@ -47,6 +50,9 @@ fn a_negative_net_stays_with_the_channel() {
         refunds: yuan("120.00"),
         chargebacks: Amount::ZERO,
         fees: Amount::ZERO,
+        fees_borne_by: None,
+        beneficiary: None,
+        fee_items: Vec::new(),
         carried_in: Balance::ZERO,
         net: "-120.00".parse().unwrap(),
         transactions: 1,
@@ -63,8 +69,8 @@ fn a_negative_net_stays_with_the_channel() {
 #[test]
 fn a_remittance_debits_each_contract() {
     let items = vec![
-        RemittedItem { contract: Stream::loan([1; 10]), amount: yuan("1.00") },
-        RemittedItem { contract: Stream::loan([2; 10]), amount: yuan("2.00") },
+        RemittedItem::of_contract(Stream::loan([1; 10]), yuan("1.00")),
+        RemittedItem::of_contract(Stream::loan([2; 10]), yuan("2.00")),
     ];
     let data = FundsRemitted {
         beneficiary: name("cdb"),

@@ -1,0 +1,287 @@
+use chrono::TimeDelta;
+use schemas::{Balance, StreamKind, events::*};
+
+use crate::{
+    accounts::AccountCode::*,
+    breaks::{BreakClass, breaks_of},
+    business_day::shanghai,
+    coordinator::Call,
+    order::OrderStatus,
+    policy::WindowFrom,
+    testing::{World, mandate, name, offline, purchase, yuan},
+};
+
+fn card(time: &str) -> World {
+    World::of(StreamKind::Card, time)
+}
+
+fn debt(world: &World) -> Balance {
+    world.books.total(WithholdingReceivable)
+}
+
+fn refused(world: &World, number: u8) -> Option<RejectionReason> {
+    world.order(number).rejection()
+}
+
+fn limit(world: &World, daily: &str) -> SpendingLimitSet {
+    SpendingLimitSet {
+        setting_no: "S1".into(),
+        school: name("xjtu"),
+        daily_limit: Some(yuan(daily)),
+        set_by: LimitSetter::Parent,
+        effective_from: shanghai(&world.now),
+    }
+}
+
+fn captured(txn: &str, amount: &str) -> PaymentCaptured {
+    PaymentCaptured {
+        channel: name("alipay-withholding"),
+        method: Method::Withholding,
+        ..crate::testing::capture(txn, amount)
+    }
+}
+
+fn declined(attempt: u16) -> PaymentDeclined {
+    PaymentDeclined {
+        attempt,
+        response_code: "ACQ.BUYER_BALANCE_NOT_ENOUGH".into(),
+        message: String::new(),
+        evidence: Evidence::SyncResponse,
+    }
+}
+
+#[test]
+fn a_purchase_from_the_cards_value_is_owed_to_the_merchant() {
+    let mut world = card("12:00:00");
+    world.read(1, purchase("20.00", Funding::CardBalance));
+    assert_eq!(world.status(1), OrderStatus::Completed);
+    assert_eq!(world.books.balance(CampusMerchantPayable, "xjtu/canteen-1"), -Balance::from(yuan("20.00")));
+    assert_eq!(world.state.card().unwrap().balance, -Balance::from(yuan("20.00")));
+    let back = PurchaseRefunded {
+        refund_no: "r1".into(),
+        school: name("xjtu"),
+        merchant: "canteen-1".into(),
+        amount: yuan("20.00"),
+        funding: Funding::CardBalance,
+    };
+    world.read(1, back);
+    assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Refunded, Default::default()));
+}
+
+#[test]
+fn spending_above_the_daily_limit_is_refused_online_and_flagged_offline() {
+    let mut world = card("12:00:00");
+    let set = limit(&world, "30.00");
+    world.told(set).read(1, purchase("22.00", Funding::CardBalance)).read(2, purchase("9.00", Funding::CardBalance));
+    assert_eq!(refused(&world, 2), Some(RejectionReason::SpendingLimit));
+    let upload = offline(&world, "9.00", Funding::CardBalance, 0);
+    world.read(3, upload);
+    let order = world.order(3).purchase.as_ref().unwrap();
+    assert_eq!(order.posted.as_ref().unwrap().flags, [PurchaseFlag::AboveLimit]);
+    world.wait(24 * 3600).read(4, purchase("9.00", Funding::CardBalance));
+    assert_eq!(refused(&world, 4), None, "another day");
+}
+
+#[test]
+fn a_card_whose_loss_was_reported_buys_nothing() {
+    let mut world = card("12:00:00");
+    let report = CardSuspended {
+        report_no: "L1".into(),
+        school: name("xjtu"),
+        reason: SuspensionReason::Loss,
+        effective_at: shanghai(&world.now),
+    };
+    world.told(report).read(1, purchase("5.00", Funding::CardBalance));
+    assert_eq!(refused(&world, 1), Some(RejectionReason::CardSuspended));
+    let upload = offline(&world, "5.00", Funding::CardBalance, 0);
+    world.read(2, upload);
+    let posted = world.order(2).purchase.as_ref().unwrap().posted.as_ref().unwrap();
+    assert_eq!(posted.flags, [PurchaseFlag::CardSuspended], "it was bought, so the fact is kept");
+    let found = CardReinstated { report_no: "L1".into(), school: name("xjtu"), effective_at: shanghai(&world.now) };
+    world.told(found).read(3, purchase("5.00", Funding::CardBalance));
+    assert_eq!(refused(&world, 3), None);
+}
+
+#[test]
+fn withholding_needs_a_mandate() {
+    let mut world = card("12:00:00");
+    world.read(1, purchase("12.50", Funding::Withholding));
+    assert_eq!(refused(&world, 1), Some(RejectionReason::NoMandate));
+    let ended = WithholdingMandateEnded {
+        channel: name("alipay-withholding"),
+        agreement_no: "M1".into(),
+        ended_by: MandateEnder::Payer,
+    };
+    world.told(mandate()).told(ended).read(2, purchase("12.50", Funding::Withholding));
+    assert_eq!(refused(&world, 2), Some(RejectionReason::NoMandate));
+}
+
+#[test]
+fn a_swipe_is_debited_at_alipay_and_the_cards_value_stays() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::AwaitingDebit, yuan("12.50").into()));
+    let wanted = world.wanted(1);
+    assert!(
+        matches!(&wanted[..], [wanted] if matches!(&wanted.call, Call::Debit { attempt: 1, agreement_no, .. } if agreement_no == "M1"))
+    );
+    world.read(1, captured("a1", "12.50"));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::Completed, Balance::ZERO));
+    assert_eq!(world.state.card().unwrap().balance, Balance::ZERO);
+    assert_eq!(world.books.balance(CampusMerchantPayable, "xjtu/canteen-1"), -Balance::from(yuan("12.50")));
+    assert!(world.wanted(1).is_empty() && breaks_of(world.order(1), &world.policy).is_empty());
+}
+
+#[test]
+fn a_debit_is_tried_three_times_and_then_stays_a_receivable_and_blocks_the_mandate() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+    for (attempt, wait) in [(1, 3600), (2, 24 * 3600)] {
+        world.read(1, declined(attempt)).wait(wait - 1);
+        assert_eq!(world.count("payment.initiated"), usize::from(attempt));
+        world.wait(1);
+        assert_eq!(world.count("payment.initiated"), usize::from(attempt) + 1);
+    }
+    world.read(1, declined(3));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::Uncollected, yuan("12.50").into()));
+    assert_eq!(world.count("withholding.uncollected"), 1);
+    world.read(2, purchase("1.00", Funding::Withholding));
+    assert_eq!(refused(&world, 2), Some(RejectionReason::MandateBlocked));
+    // The holder pays after all.
+    world.read(1, captured("a1", "12.50")).read(3, purchase("1.00", Funding::Withholding));
+    assert_eq!((world.status(1), refused(&world, 3)), (OrderStatus::Completed, None));
+}
+
+#[test]
+fn what_is_given_up_is_borne_by_whom_a_person_names() {
+    for (bearer, account) in [(LossBearer::Operator, Loss), (LossBearer::Merchant, CampusMerchantPayable)] {
+        let mut world = card("12:00:00");
+        world.policy.withholding_retry_s.clear();
+        world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, declined(1));
+        let given_up = WithholdingUncollected {
+            school: name("xjtu"),
+            merchant: "canteen-1".into(),
+            amount: yuan("12.50"),
+            tries: 1,
+            last_code: "x".into(),
+            bearer: Some(bearer),
+        };
+        world.read(1, given_up);
+        assert_eq!((debt(&world), world.status(1)), (Balance::ZERO, OrderStatus::Completed));
+        let expected = if account == Loss { yuan("12.50").into() } else { Balance::ZERO };
+        assert_eq!(world.books.total(account), expected);
+    }
+}
+
+#[test]
+fn an_offline_purchase_inside_the_window_is_debited_however_late_it_is_uploaded() {
+    let mut world = card("18:00:00");
+    world.told(mandate());
+    let mut upload = offline(&world, "9.90", Funding::Withholding, 9 * 3600);
+    upload.uploaded_at += TimeDelta::days(8);
+    world.read(1, upload);
+    let posted = world.order(1).purchase.as_ref().unwrap().posted.clone().unwrap();
+    assert_eq!(posted.flags, [PurchaseFlag::UploadLag]);
+    assert_eq!(posted.consumed_on.to_string(), "2025-03-10");
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::AwaitingDebit, yuan("9.90").into()));
+}
+
+#[test]
+fn a_purchase_on_a_code_of_26_hours_waits_for_a_person() {
+    for outcome in [LatePurchaseOutcome::Accepted, LatePurchaseOutcome::MerchantBears] {
+        let mut world = card("12:00:00");
+        world.told(mandate());
+        let upload = offline(&world, "15.00", Funding::Withholding, 26 * 3600);
+        world.read(1, upload.clone()).read(1, upload);
+        assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Rejected, Default::default()));
+        let breaks = breaks_of(world.order(1), &world.policy);
+        assert_eq!(breaks.iter().map(|found| found.class).collect::<Vec<_>>(), [BreakClass::LateOfflinePurchase]);
+        world.read(1, OfflinePurchaseResolved { outcome, by: "operator-1".into() });
+        assert!(breaks_of(world.order(1), &world.policy).is_empty());
+        let accepted = outcome == LatePurchaseOutcome::Accepted;
+        assert_eq!(debt(&world), if accepted { yuan("15.00").into() } else { Balance::ZERO });
+        assert_eq!(world.status(1), if accepted { OrderStatus::AwaitingDebit } else { OrderStatus::Rejected });
+    }
+}
+
+#[test]
+fn late_purchases_count_at_the_operators_risk_where_the_policy_says_so() {
+    let mut world = card("12:00:00");
+    world.policy.offline.late_at_operators_risk = true;
+    let upload = offline(world.told(mandate()), "15.00", Funding::Withholding, 26 * 3600);
+    world.read(1, upload);
+    let posted = world.order(1).purchase.as_ref().unwrap().posted.clone().unwrap();
+    assert_eq!((posted.flags, world.status(1)), (vec![PurchaseFlag::OutsideWindow], OrderStatus::AwaitingDebit));
+}
+
+#[test]
+fn the_window_is_counted_from_the_code_or_from_the_terminals_last_contact() {
+    for (window_from, refused_with) in
+        [(WindowFrom::CodeIssued, Some(RejectionReason::CodeExpired)), (WindowFrom::TerminalOnline, None)]
+    {
+        let mut world = card("12:00:00");
+        world.policy.offline.window_from = window_from;
+        let mut upload = offline(&world, "15.00", Funding::Withholding, 26 * 3600);
+        upload.terminal_online_at = Some(shanghai(&world.now) - TimeDelta::hours(1));
+        world.told(mandate()).read(1, upload);
+        assert_eq!(refused(&world, 1), refused_with, "{window_from:?}");
+    }
+}
+
+#[test]
+fn what_was_bought_before_the_mandate_ended_is_still_debited() {
+    let mut world = card("12:00:00");
+    let ended = WithholdingMandateEnded {
+        channel: name("alipay-withholding"),
+        agreement_no: "M1".into(),
+        ended_by: MandateEnder::Payer,
+    };
+    let upload = offline(&world, "9.90", Funding::Withholding, 3600);
+    world.told(mandate()).wait(60).told(ended).read(1, upload).read(1, declined(1));
+    assert_eq!(world.count("payment.initiated"), 1);
+    assert_eq!(world.status(1), OrderStatus::AwaitingDebit);
+}
+
+#[test]
+fn a_purchase_without_any_mandate_is_uncollected_at_once() {
+    let mut world = card("12:00:00");
+    let upload = offline(&world, "9.90", Funding::Withholding, 3600);
+    world.read(1, upload);
+    assert_eq!((world.count("payment.initiated"), world.status(1)), (0, OrderStatus::Uncollected));
+}
+
+#[test]
+fn a_second_debit_of_one_purchase_goes_back() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+    world.read(1, captured("a1", "12.50")).read(1, captured("a2", "12.50"));
+    assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (1, yuan("12.50")));
+    assert_eq!(debt(&world), Balance::ZERO, "it is owed out of what the holder had been debited");
+}
+
+#[test]
+fn a_returned_purchase_goes_back_to_the_payer_by_a_refund_that_somebody_asks_for() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, captured("a1", "12.50"));
+    let returned = ConfirmationRevoked {
+        target: name("xjtu"),
+        revocation_no: "1".into(),
+        amount: yuan("12.50"),
+        reason: RevocationReason::PurchaseReturned,
+        by: "canteen-1".into(),
+        mode: None,
+        fee_item: None,
+        billing_year: None,
+        merchant: Some("canteen-1".into()),
+    };
+    let asked = RefundRequested {
+        refund_id: uuid::Uuid::from_u128(7),
+        capture_id: world.order(1).captures[0].id,
+        amount: yuan("12.50"),
+        reason: RefundReason::Customer,
+        by: RefundOrigin::Customer,
+    };
+    world.read(1, returned).read(1, asked);
+    assert_eq!(world.status(1), OrderStatus::RefundPending);
+    assert_eq!((debt(&world), world.books.total(CampusMerchantPayable)), (Balance::ZERO, Balance::ZERO));
+}
