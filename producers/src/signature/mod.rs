@@ -4,9 +4,12 @@
 //! nothing is read from it before that. An error names a field and never its value, so that it may stand in a log.
 
 pub mod alipay;
+pub mod bestpay;
+pub mod chinaums;
 mod form;
 mod json;
 mod keys;
+pub mod timestamped;
 pub mod unionpay;
 
 pub use form::{Charset, Form, FormError};

@@ -1,8 +1,11 @@
 //! Against what openssl and Python made (`vectors/make.py`), never against ourselves alone.
 
 mod alipay;
+mod bestpay;
+mod chinaums;
 mod form;
 mod keys;
+mod timestamped;
 mod unionpay;
 
 use serde_json::Value;
