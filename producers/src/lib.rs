@@ -11,6 +11,7 @@ pub mod http;
 pub mod inbox;
 pub mod publisher;
 pub mod sandbox;
+pub mod signature;
 pub mod token;
 
 /// The producers' own tables, in the order of their making.
