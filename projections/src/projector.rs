@@ -34,13 +34,43 @@ pub struct Projector {
 /// What the views are written from: the folded rows, and the events of the batch.
 pub(crate) struct State {
     pub orders: Store<Order>,
-    pub contracts: Store<StreamState>,
-    pub cards: Store<StreamState>,
-    pub fee_accounts: Store<StreamState>,
+    pub streams: Streams,
     pub batches: Store<SettlementBatch>,
     /// Which events about channels as a whole have been seen; each is a subject of its own.
     pub channel_events: Store<()>,
     pub news: News,
+}
+
+/// What streams add up to, by their kind: each kind is a view of its own.
+pub(crate) struct Streams {
+    pub contracts: Store<StreamState>,
+    pub cards: Store<StreamState>,
+    pub fee_accounts: Store<StreamState>,
+}
+
+impl Streams {
+    fn new(schema: &str) -> Self {
+        let store = |name: &str, columns| Store::new(format!("{schema}.{name}"), columns, ROWS_KEPT);
+        Self {
+            contracts: store(contract_status::NAME, contract_status::columns()),
+            cards: store(cards::NAME, cards::columns()),
+            fee_accounts: store(fees::ACCOUNTS, fees::account_columns()),
+        }
+    }
+
+    fn all(&mut self) -> [(StreamKind, &mut Store<StreamState>); 3] {
+        let Self { contracts, cards, fee_accounts } = self;
+        [(StreamKind::Loan, contracts), (StreamKind::Card, cards), (StreamKind::Fees, fee_accounts)]
+    }
+
+    /// The row of a stream that has been loaded; `None` for that of a channel.
+    fn row(&mut self, stream: &Stream, partition: i32) -> Option<&mut Row<StreamState>> {
+        let wanted = stream.kind()?;
+        let (kind, store) = self.all().into_iter().find(|(kind, _)| *kind == wanted)?;
+        let row = store.row(stream.as_str(), partition);
+        row.state.of(kind);
+        Some(row)
+    }
 }
 
 /// What one batch brought.
@@ -86,9 +116,7 @@ impl State {
         let table = |name: &str| format!("{schema}.{name}");
         Self {
             orders: Store::new(table(orders::NAME), orders::columns(), ROWS_KEPT),
-            contracts: Store::new(table(contract_status::NAME), contract_status::columns(), ROWS_KEPT),
-            cards: Store::new(table(cards::NAME), cards::columns(), ROWS_KEPT),
-            fee_accounts: Store::new(table(fees::ACCOUNTS), fees::account_columns(), ROWS_KEPT),
+            streams: Streams::new(schema),
             batches: Store::new(table(settlements::BATCHES), settlements::batch_columns(), ROWS_KEPT),
             channel_events: Store::new(table(views::CHANNEL_EVENTS), Vec::new(), ROWS_KEPT),
             news: News::default(),
@@ -97,42 +125,20 @@ impl State {
 
     /// How the tables of the stores are made.
     pub fn ddl(schema: &str) -> [String; 6] {
-        let Self { orders, contracts, cards, fee_accounts, batches, channel_events, .. } = Self::new(schema);
+        let Self { orders, streams, batches, channel_events, .. } = Self::new(schema);
         [
             orders.table_ddl(),
-            contracts.table_ddl(),
-            cards.table_ddl(),
-            fee_accounts.table_ddl(),
+            streams.contracts.table_ddl(),
+            streams.cards.table_ddl(),
+            streams.fee_accounts.table_ddl(),
             batches.table_ddl(),
             channel_events.table_ddl(),
         ]
     }
 
-    /// Every store of streams.
-    fn streams(&mut self) -> [(StreamKind, &mut Store<StreamState>); 3] {
-        [
-            (StreamKind::Loan, &mut self.contracts),
-            (StreamKind::Card, &mut self.cards),
-            (StreamKind::Fees, &mut self.fee_accounts),
-        ]
-    }
-
-    /// The row of a stream that has been loaded; `None` for that of a channel.
-    fn stream(&mut self, stream: &Stream, partition: i32) -> Option<&mut Row<StreamState>> {
-        let kind = stream.kind()?;
-        let store = match kind {
-            StreamKind::Loan => &mut self.contracts,
-            StreamKind::Card => &mut self.cards,
-            StreamKind::Fees => &mut self.fee_accounts,
-        };
-        let row = store.row(stream.as_str(), partition);
-        row.state.of(kind);
-        Some(row)
-    }
-
     fn begin_batch(&mut self) {
         self.orders.begin_batch();
-        for (_, store) in self.streams() {
+        for (_, store) in self.streams.all() {
             store.begin_batch();
         }
         self.batches.begin_batch();
@@ -145,7 +151,7 @@ impl State {
         self.orders.load(tx, about(About::Order).map(|event| event.subject.as_str()))?;
         let dead = batch.iter().filter_map(|read| read.as_ref().err()).map(|letter| letter.key.as_str());
         let streams: Vec<&str> = events().map(|event| event.stream.as_str()).chain(dead).collect();
-        for (kind, store) in self.streams() {
+        for (kind, store) in self.streams.all() {
             store.load(tx, streams.iter().copied().filter(|key| key.starts_with(kind.prefix())))?;
         }
         let channel_events: Vec<String> = about(About::Channel).map(channel_event_key).collect();
@@ -158,7 +164,7 @@ impl State {
     fn fold_dead_letter(&mut self, letter: DeadLetter) {
         let Position { partition, offset } = letter.position;
         let stream = letter.key.parse::<Stream>().ok();
-        if let Some(row) = stream.and_then(|stream| self.stream(&stream, partition)) {
+        if let Some(row) = stream.and_then(|stream| self.streams.row(&stream, partition)) {
             row.state.unread.insert((partition, offset));
             row.touch();
         }
@@ -188,11 +194,9 @@ impl State {
         if verdict == Verdict::Fresh {
             let booked_before = order.state.confirmation.standing();
             order.state.apply(event, *recorded_at);
-            // Both are in memory, but one at a time can be borrowed for change.
-            let state = order.state.clone();
-            if let Some(stream) = self.stream(&event.stream, position.partition) {
+            if let Some(stream) = self.streams.row(&event.stream, position.partition) {
                 stream.state.apply(event);
-                stream.state.note(&event.subject, &state, booked_before);
+                stream.state.note(&event.subject, &order.state, booked_before);
                 stream.touch();
             }
         }
@@ -201,7 +205,7 @@ impl State {
 
     fn fold_stream_event(&mut self, read: &Recorded) -> Verdict {
         let Recorded { position, event, .. } = read;
-        let Some(stream) = self.stream(&event.stream, position.partition) else { return Verdict::Repeat };
+        let Some(stream) = self.streams.row(&event.stream, position.partition) else { return Verdict::Repeat };
         let verdict = match counts_once(event) {
             true => stream.admit(event.id, event.business_digest(), position.offset),
             false => Verdict::Fresh,
@@ -227,7 +231,7 @@ impl State {
 
     fn write(&mut self, tx: &mut Transaction<'_>) -> Result<(), StreamError> {
         self.orders.write(tx)?;
-        for (_, store) in self.streams() {
+        for (_, store) in self.streams.all() {
             store.write(tx)?;
         }
         self.batches.write(tx)?;
@@ -301,7 +305,7 @@ impl Handler for Projector {
 
     fn reset(&mut self) {
         self.state.orders.clear();
-        for (_, store) in self.state.streams() {
+        for (_, store) in self.state.streams.all() {
             store.clear();
         }
         self.state.batches.clear();

@@ -271,7 +271,7 @@ fn answered_at() -> DateTime<chrono::FixedOffset> {
 pub fn top_up(amount: &str) -> TopUpRequested {
     TopUpRequested {
         channel: name("bestpay-web"),
-        school: name("xjtu"),
+        school: name("school-1"),
         amount: yuan(amount),
         method: None,
         card: CardAnswer { found: true, name_matches: true, checked_at: answered_at() },
@@ -282,7 +282,7 @@ pub fn top_up(amount: &str) -> TopUpRequested {
 
 pub fn credited(amount: &str, mode: CreditMode) -> CardCredited {
     CardCredited {
-        target: name("xjtu"),
+        target: name("school-1"),
         amount: yuan(amount),
         mode,
         host_ref: None,
@@ -294,7 +294,7 @@ pub fn credited(amount: &str, mode: CreditMode) -> CardCredited {
 /// A fee item of the year 2025.
 pub fn assessed(fee_item: &str, amount: &str, instalments_allowed: bool) -> FeeItemAssessed {
     FeeItemAssessed {
-        school: name("xjtu"),
+        school: name("school-1"),
         student: Uuid::from_u128(1),
         fee_item: fee_item.into(),
         billing_year: 2025,
@@ -313,7 +313,7 @@ pub fn fee_payment(lines: &[(&str, &str)]) -> FeePaymentRequested {
     let lines: Vec<FeeLine> = (1..).zip(lines).map(line).collect();
     FeePaymentRequested {
         channel: name("ejt"),
-        school: name("xjtu"),
+        school: name("school-1"),
         student: Uuid::from_u128(1),
         amount: lines.iter().map(|line| line.amount).sum(),
         lines,
@@ -325,7 +325,7 @@ pub fn fee_payment(lines: &[(&str, &str)]) -> FeePaymentRequested {
 
 pub fn posted(line: u16, fee_item: &str, amount: &str) -> FeePosted {
     FeePosted {
-        target: name("xjtu"),
+        target: name("school-1"),
         line,
         fee_item: fee_item.into(),
         billing_year: 2025,
@@ -339,7 +339,7 @@ pub fn posted(line: u16, fee_item: &str, amount: &str) -> FeePosted {
 pub fn purchase(amount: &str, funding: Funding) -> PurchaseRequested {
     PurchaseRequested {
         channel: name("campus-pos"),
-        school: name("xjtu"),
+        school: name("school-1"),
         merchant: "canteen-1".into(),
         amount: yuan(amount),
         funding,

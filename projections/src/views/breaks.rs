@@ -43,7 +43,7 @@ pub(super) fn write(tx: &mut Transaction<'_>, state: &State, policy: &Policy) ->
             grace_until: Some(found.grace_until),
         }));
     }
-    for (stream, row) in state.contracts.changed() {
+    for (stream, row) in state.streams.contracts.changed() {
         looked_at.push(stream.to_owned());
         let crowded = row.state.loan().into_iter().flat_map(LoanContract::crowded_days);
         found.extend(crowded.map(|day| Found {

@@ -47,7 +47,8 @@ struct Item<'a> {
 
 /// An item never goes away once it is known, so rows are only ever added and changed.
 pub(super) fn write(tx: &mut Transaction<'_>, state: &State) -> Result<(), StreamError> {
-    let accounts = state.fee_accounts.changed().filter_map(|(key, row)| Some((key, row.partition(), row.state.fees()?)));
+    let accounts =
+        state.streams.fee_accounts.changed().filter_map(|(key, row)| Some((key, row.partition(), row.state.fees()?)));
     let mut items: Vec<Item<'_>> = accounts
         .flat_map(|(stream, partition, account)| {
             account.items.values().map(move |item| Item {

@@ -19,7 +19,7 @@ pub(super) const TABLE: Table = Table {
 type Row<'a> = (&'a str, i32, &'a str, &'a Mandate);
 
 pub(super) fn write(tx: &mut Transaction<'_>, state: &State) -> Result<(), StreamError> {
-    let cards = state.cards.changed().filter_map(|(key, row)| Some((key, row.partition(), row.state.card()?)));
+    let cards = state.streams.cards.changed().filter_map(|(key, row)| Some((key, row.partition(), row.state.card()?)));
     let mut rows: Vec<Row<'_>> = cards
         .flat_map(|(key, partition, card)| {
             card.mandates.iter().map(move |(number, mandate)| (key, partition, number.as_str(), mandate))

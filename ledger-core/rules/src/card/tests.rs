@@ -20,7 +20,7 @@ fn by_bestpay(txn: &str, amount: &str) -> PaymentCaptured {
 
 fn failed(tries: u8, retryable: bool) -> ConfirmationFailed {
     ConfirmationFailed {
-        target: name("xjtu"),
+        target: name("school-1"),
         tries,
         code: "CARD_CLOSED".into(),
         message: String::new(),
@@ -49,7 +49,7 @@ fn each_refusal_of_a_top_up_has_its_code() {
         request.identity = Some(IdentityAnswer { verified: false, method: LinkMethod::AlipayRealname, checked_at });
     };
     assert_eq!(refusal(&not_verified), Some(RejectionReason::IdentityNotVerified));
-    for (school, reason) in [("xjtu", None), ("other", Some(RejectionReason::SchoolNotEnabled))] {
+    for (school, reason) in [("school-1", None), ("other", Some(RejectionReason::SchoolNotEnabled))] {
         assert_eq!(refusal(&|world, _| world.policy.top_up_schools = vec![name(school)]), reason);
     }
 }
@@ -70,7 +70,7 @@ fn an_offline_card_is_credited_when_a_load_terminal_has_written_it() {
     world.read(1, credited("60.00", CreditMode::PendingLoad));
     assert_eq!((world.status(1), on_card(&world)), (OrderStatus::AwaitingLoad, [Balance::ZERO, yuan("60.00").into()]));
     let loaded = |counter| CardValueLoaded {
-        target: name("xjtu"),
+        target: name("school-1"),
         amount: yuan("60.00"),
         load_terminal: "L1".into(),
         card_counter: counter,
@@ -113,7 +113,7 @@ fn a_final_refusal_waits_on_2210_for_the_refund_file() {
 fn an_unknown_credit_is_neither_refunded_nor_sent_by_a_second_question() {
     let mut world = paid("50.00", "50.00");
     let uncertain = ConfirmationUncertain {
-        target: name("xjtu"),
+        target: name("school-1"),
         tries: 1,
         code: "TIMEOUT".into(),
         evidence: Evidence::SyncResponse,
@@ -172,11 +172,11 @@ fn a_top_up_that_is_not_paid_lapses_and_a_late_payment_is_credited_all_the_same(
 
 fn debited_back(number: &str, amount: &str) -> ConfirmationRevoked {
     ConfirmationRevoked {
-        target: name("xjtu"),
+        target: name("school-1"),
         revocation_no: number.into(),
         amount: yuan(amount),
         reason: RevocationReason::CardDebitedBack,
-        by: "xjtu".into(),
+        by: "school-1".into(),
         mode: None,
         fee_item: None,
         billing_year: None,
@@ -214,7 +214,7 @@ fn a_subsidy_is_restricted_value_of_its_own_and_counts_once() {
     let mut world = World::of(StreamKind::Card, "10:00:00");
     let grant = SubsidyGranted {
         grant_no: "G1".into(),
-        school: name("xjtu"),
+        school: name("school-1"),
         amount: yuan("100.00"),
         period: "2025-03".into(),
     };
@@ -222,7 +222,7 @@ fn a_subsidy_is_restricted_value_of_its_own_and_counts_once() {
     let card = world.state.card().unwrap();
     assert_eq!((card.subsidy, card.balance), (yuan("85.00").into(), Balance::ZERO));
     assert_eq!(world.books.total(SubsidyLiability), -Balance::from(yuan("85.00")));
-    assert_eq!(world.books.balance(SubsidyReceivable, "xjtu"), yuan("100.00").into());
+    assert_eq!(world.books.balance(SubsidyReceivable, "school-1"), yuan("100.00").into());
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn refused(world: &World, number: u8) -> Option<RejectionReason> {
 
 fn failed(tries: u8) -> ConfirmationFailed {
     ConfirmationFailed {
-        target: name("xjtu"),
+        target: name("school-1"),
         tries,
         code: "ITEM_CLOSED".into(),
         message: String::new(),
@@ -50,8 +50,8 @@ fn several_items_are_paid_at_once_and_each_is_posted() {
     assert_eq!(world.status(1), OrderStatus::PaidUnconfirmed, "a line is missing");
     world.read(1, posted(2, "tuition", "2000.00"));
     assert_eq!((world.status(1), arrears(&world)), (OrderStatus::Completed, yuan("3200.00").into()));
-    assert_eq!(world.books.balance(SchoolFeePayable, "xjtu/dorm/2025"), -Balance::from(yuan("1200.00")));
-    assert_eq!(world.books.balance(SchoolFeePayable, "xjtu/tuition/2025"), -Balance::from(yuan("2000.00")));
+    assert_eq!(world.books.balance(SchoolFeePayable, "school-1/dorm/2025"), -Balance::from(yuan("1200.00")));
+    assert_eq!(world.books.balance(SchoolFeePayable, "school-1/tuition/2025"), -Balance::from(yuan("2000.00")));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_reduction_lowers_what_is_owed_and_counts_once() {
     let mut world = student();
     let reduced = FeeItemAdjusted {
         adjustment_no: "A1".into(),
-        school: name("xjtu"),
+        school: name("school-1"),
         fee_item: "tuition".into(),
         billing_year: 2025,
         change: "-1200.00".parse().unwrap(),
@@ -164,11 +164,11 @@ fn a_fee_that_is_unposted_is_owed_again_and_can_be_refunded() {
     world.read(1, fee_payment(&[("tuition", "400.00")])).read(1, by_ejt("e1", "400.00"));
     world.read(1, posted(1, "tuition", "400.00"));
     let unposted = ConfirmationRevoked {
-        target: name("xjtu"),
+        target: name("school-1"),
         revocation_no: "1".into(),
         amount: yuan("400.00"),
         reason: RevocationReason::FeeUnposted,
-        by: "xjtu".into(),
+        by: "school-1".into(),
         mode: None,
         fee_item: Some("tuition".into()),
         billing_year: Some(2025),

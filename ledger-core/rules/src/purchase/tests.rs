@@ -26,7 +26,7 @@ fn refused(world: &World, number: u8) -> Option<RejectionReason> {
 fn limit(world: &World, daily: &str) -> SpendingLimitSet {
     SpendingLimitSet {
         setting_no: "S1".into(),
-        school: name("xjtu"),
+        school: name("school-1"),
         daily_limit: Some(yuan(daily)),
         set_by: LimitSetter::Parent,
         effective_from: shanghai(&world.now),
@@ -55,11 +55,11 @@ fn a_purchase_from_the_cards_value_is_owed_to_the_merchant() {
     let mut world = card("12:00:00");
     world.read(1, purchase("20.00", Funding::CardBalance));
     assert_eq!(world.status(1), OrderStatus::Completed);
-    assert_eq!(world.books.balance(CampusMerchantPayable, "xjtu/canteen-1"), -Balance::from(yuan("20.00")));
+    assert_eq!(world.books.balance(CampusMerchantPayable, "school-1/canteen-1"), -Balance::from(yuan("20.00")));
     assert_eq!(world.state.card().unwrap().balance, -Balance::from(yuan("20.00")));
     let back = PurchaseRefunded {
         refund_no: "r1".into(),
-        school: name("xjtu"),
+        school: name("school-1"),
         merchant: "canteen-1".into(),
         amount: yuan("20.00"),
         funding: Funding::CardBalance,
@@ -87,7 +87,7 @@ fn a_card_whose_loss_was_reported_buys_nothing() {
     let mut world = card("12:00:00");
     let report = CardSuspended {
         report_no: "L1".into(),
-        school: name("xjtu"),
+        school: name("school-1"),
         reason: SuspensionReason::Loss,
         effective_at: shanghai(&world.now),
     };
@@ -97,7 +97,7 @@ fn a_card_whose_loss_was_reported_buys_nothing() {
     world.read(2, upload);
     let posted = world.order(2).purchase.as_ref().unwrap().posted.as_ref().unwrap();
     assert_eq!(posted.flags, [PurchaseFlag::CardSuspended], "it was bought, so the fact is kept");
-    let found = CardReinstated { report_no: "L1".into(), school: name("xjtu"), effective_at: shanghai(&world.now) };
+    let found = CardReinstated { report_no: "L1".into(), school: name("school-1"), effective_at: shanghai(&world.now) };
     world.told(found).read(3, purchase("5.00", Funding::CardBalance));
     assert_eq!(refused(&world, 3), None);
 }
@@ -128,7 +128,7 @@ fn a_swipe_is_debited_at_alipay_and_the_cards_value_stays() {
     world.read(1, captured("a1", "12.50"));
     assert_eq!((world.status(1), debt(&world)), (OrderStatus::Completed, Balance::ZERO));
     assert_eq!(world.state.card().unwrap().balance, Balance::ZERO);
-    assert_eq!(world.books.balance(CampusMerchantPayable, "xjtu/canteen-1"), -Balance::from(yuan("12.50")));
+    assert_eq!(world.books.balance(CampusMerchantPayable, "school-1/canteen-1"), -Balance::from(yuan("12.50")));
     assert!(world.wanted(1).is_empty() && breaks_of(world.order(1), &world.policy).is_empty());
 }
 
@@ -159,7 +159,7 @@ fn what_is_given_up_is_borne_by_whom_a_person_names() {
         world.policy.withholding_retry_s.clear();
         world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, declined(1));
         let given_up = WithholdingUncollected {
-            school: name("xjtu"),
+            school: name("school-1"),
             merchant: "canteen-1".into(),
             amount: yuan("12.50"),
             tries: 1,
@@ -264,7 +264,7 @@ fn a_returned_purchase_goes_back_to_the_payer_by_a_refund_that_somebody_asks_for
     let mut world = card("12:00:00");
     world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, captured("a1", "12.50"));
     let returned = ConfirmationRevoked {
-        target: name("xjtu"),
+        target: name("school-1"),
         revocation_no: "1".into(),
         amount: yuan("12.50"),
         reason: RevocationReason::PurchaseReturned,
