@@ -6,7 +6,7 @@ use crate::{
     accounts::AccountCode::*,
     breaks::{BreakClass, breaks_of},
     order::OrderStatus,
-    testing::{World, name, yuan},
+    testing::{World, asked_back, name, reversed, revoked, yuan},
 };
 
 fn paid(amount: &str) -> World {
@@ -123,20 +123,7 @@ fn a_claimed_refund_cannot_be_cancelled_and_the_break_stays_until_the_bank_revok
     let order = world.order_id(1);
     assert_eq!(world.books.balance(PayerClearing, order.as_str()), yuan("100.00").into(), "recoverable");
     assert_eq!(breaks_of(world.order(1), &world.policy)[0].class, BreakClass::ConfirmedAfterRefund);
-    world.read(
-        1,
-        ConfirmationRevoked {
-            target: name("cdb"),
-            revocation_no: "1".into(),
-            amount: yuan("100.00"),
-            reason: RevocationReason::BankUndid,
-            by: "cdb".into(),
-            mode: None,
-            fee_item: None,
-            billing_year: None,
-            merchant: None,
-        },
-    );
+    world.read(1, revoked("cdb", RevocationReason::BankUndid, "1", "100.00"));
     assert_eq!(world.books, Default::default());
     assert_eq!((world.status(1), breaks_of(world.order(1), &world.policy)), (OrderStatus::Refunded, vec![]));
 }
@@ -162,18 +149,7 @@ fn a_capture_of_another_amount_is_refunded_in_full() {
 fn a_reversed_capture_is_neither_asked_about_nor_refunded() {
     let mut world = World::at("10:00:00");
     world.request(1, "450.00").capture(1, "t1", "450.00");
-    let capture_id = Some(world.order(1).captures[0].id);
-    let reversal = PaymentReversed {
-        channel: name("ums-pos"),
-        attempt: 1,
-        capture_id,
-        amount: yuan("450.00"),
-        reason: ReversalReason::OperatorSync,
-        method: None,
-        channel_txn_no: "t1".into(),
-        business_date: "2025-03-10".parse().unwrap(),
-        evidence: Evidence::Query,
-    };
+    let reversal = reversed(&world.order(1).captures[0]);
     world.read(1, reversal).fail(1);
     assert_eq!((world.status(1), world.count("refund")), (OrderStatus::Reversed, 0));
     assert!(world.wanted(1).is_empty());
@@ -243,18 +219,8 @@ fn a_bounced_refund_is_owed_again() {
 }
 
 fn ask_for(world: &mut World, id: u128, amount: &str) {
-    let refund_id = Uuid::from_u128(id);
     let capture_id = world.order(1).captures.first().map_or(Uuid::nil(), |capture| capture.id);
-    world.read(
-        1,
-        RefundRequested {
-            refund_id,
-            capture_id,
-            amount: yuan(amount),
-            reason: RefundReason::Customer,
-            by: RefundOrigin::Customer,
-        },
-    );
+    world.read(1, asked_back(id, capture_id, amount));
 }
 
 fn refusal(world: &World, id: u128) -> Option<RefundRejectionReason> {
@@ -284,20 +250,7 @@ fn a_refund_of_what_the_bank_has_booked_is_refused_until_it_is_revoked() {
     world.confirm(1, "100.00");
     ask_for(&mut world, 1, "30.00");
     assert_eq!(refusal(&world, 1), Some(RefundRejectionReason::AlreadyFulfilled));
-    world.read(
-        1,
-        ConfirmationRevoked {
-            target: name("cdb"),
-            revocation_no: "1".into(),
-            amount: yuan("30.00"),
-            reason: RevocationReason::BankUndid,
-            by: "cdb".into(),
-            mode: None,
-            fee_item: None,
-            billing_year: None,
-            merchant: None,
-        },
-    );
+    world.read(1, revoked("cdb", RevocationReason::BankUndid, "1", "30.00"));
     ask_for(&mut world, 2, "30.00");
     assert_eq!((refusal(&world, 2), world.order(1).refund_open()), (None, yuan("30.00")));
     ask_for(&mut world, 3, "30.00");

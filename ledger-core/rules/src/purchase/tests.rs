@@ -8,7 +8,10 @@ use crate::{
     coordinator::Call,
     order::OrderStatus,
     policy::WindowFrom,
-    testing::{World, mandate, name, offline, purchase, yuan},
+    testing::{
+        World, asked_back, debited, declined, ended, given_back, given_up, mandate, name, offline, purchase, returned,
+        yuan,
+    },
 };
 
 fn card(time: &str) -> World {
@@ -33,23 +36,6 @@ fn limit(world: &World, daily: &str) -> SpendingLimitSet {
     }
 }
 
-fn captured(txn: &str, amount: &str) -> PaymentCaptured {
-    PaymentCaptured {
-        channel: name("alipay-withholding"),
-        method: Method::Withholding,
-        ..crate::testing::capture(txn, amount)
-    }
-}
-
-fn declined(attempt: u16) -> PaymentDeclined {
-    PaymentDeclined {
-        attempt,
-        response_code: "ACQ.BUYER_BALANCE_NOT_ENOUGH".into(),
-        message: String::new(),
-        evidence: Evidence::SyncResponse,
-    }
-}
-
 #[test]
 fn a_purchase_from_the_cards_value_is_owed_to_the_merchant() {
     let mut world = card("12:00:00");
@@ -57,14 +43,7 @@ fn a_purchase_from_the_cards_value_is_owed_to_the_merchant() {
     assert_eq!(world.status(1), OrderStatus::Completed);
     assert_eq!(world.books.balance(CampusMerchantPayable, "xjtu/canteen-1"), -Balance::from(yuan("20.00")));
     assert_eq!(world.state.card().unwrap().balance, -Balance::from(yuan("20.00")));
-    let back = PurchaseRefunded {
-        refund_no: "r1".into(),
-        school: name("xjtu"),
-        merchant: "canteen-1".into(),
-        amount: yuan("20.00"),
-        funding: Funding::CardBalance,
-    };
-    world.read(1, back);
+    world.read(1, given_back("r1", "20.00", Funding::CardBalance));
     assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Refunded, Default::default()));
 }
 
@@ -107,12 +86,7 @@ fn withholding_needs_a_mandate() {
     let mut world = card("12:00:00");
     world.read(1, purchase("12.50", Funding::Withholding));
     assert_eq!(refused(&world, 1), Some(RejectionReason::NoMandate));
-    let ended = WithholdingMandateEnded {
-        channel: name("alipay-withholding"),
-        agreement_no: "M1".into(),
-        ended_by: MandateEnder::Payer,
-    };
-    world.told(mandate()).told(ended).read(2, purchase("12.50", Funding::Withholding));
+    world.told(mandate()).told(ended()).read(2, purchase("12.50", Funding::Withholding));
     assert_eq!(refused(&world, 2), Some(RejectionReason::NoMandate));
 }
 
@@ -125,7 +99,7 @@ fn a_swipe_is_debited_at_alipay_and_the_cards_value_stays() {
     assert!(
         matches!(&wanted[..], [wanted] if matches!(&wanted.call, Call::Debit { attempt: 1, agreement_no, .. } if agreement_no == "M1"))
     );
-    world.read(1, captured("a1", "12.50"));
+    world.read(1, debited("a1", "12.50"));
     assert_eq!((world.status(1), debt(&world)), (OrderStatus::Completed, Balance::ZERO));
     assert_eq!(world.state.card().unwrap().balance, Balance::ZERO);
     assert_eq!(world.books.balance(CampusMerchantPayable, "xjtu/canteen-1"), -Balance::from(yuan("12.50")));
@@ -148,7 +122,7 @@ fn a_debit_is_tried_three_times_and_then_stays_a_receivable_and_blocks_the_manda
     world.read(2, purchase("1.00", Funding::Withholding));
     assert_eq!(refused(&world, 2), Some(RejectionReason::MandateBlocked));
     // The holder pays after all.
-    world.read(1, captured("a1", "12.50")).read(3, purchase("1.00", Funding::Withholding));
+    world.read(1, debited("a1", "12.50")).read(3, purchase("1.00", Funding::Withholding));
     assert_eq!((world.status(1), refused(&world, 3)), (OrderStatus::Completed, None));
 }
 
@@ -158,15 +132,7 @@ fn what_is_given_up_is_borne_by_whom_a_person_names() {
         let mut world = card("12:00:00");
         world.policy.withholding_retry_s.clear();
         world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, declined(1));
-        let given_up = WithholdingUncollected {
-            school: name("xjtu"),
-            merchant: "canteen-1".into(),
-            amount: yuan("12.50"),
-            tries: 1,
-            last_code: "x".into(),
-            bearer: Some(bearer),
-        };
-        world.read(1, given_up);
+        world.read(1, given_up(yuan("12.50"), bearer));
         assert_eq!((debt(&world), world.status(1)), (Balance::ZERO, OrderStatus::Completed));
         let expected = if account == Loss { yuan("12.50").into() } else { Balance::ZERO };
         assert_eq!(world.books.total(account), expected);
@@ -231,13 +197,8 @@ fn the_window_is_counted_from_the_code_or_from_the_terminals_last_contact() {
 #[test]
 fn what_was_bought_before_the_mandate_ended_is_still_debited() {
     let mut world = card("12:00:00");
-    let ended = WithholdingMandateEnded {
-        channel: name("alipay-withholding"),
-        agreement_no: "M1".into(),
-        ended_by: MandateEnder::Payer,
-    };
     let upload = offline(&world, "9.90", Funding::Withholding, 3600);
-    world.told(mandate()).wait(60).told(ended).read(1, upload).read(1, declined(1));
+    world.told(mandate()).wait(60).told(ended()).read(1, upload).read(1, declined(1));
     assert_eq!(world.count("payment.initiated"), 1);
     assert_eq!(world.status(1), OrderStatus::AwaitingDebit);
 }
@@ -254,7 +215,7 @@ fn a_purchase_without_any_mandate_is_uncollected_at_once() {
 fn a_second_debit_of_one_purchase_goes_back() {
     let mut world = card("12:00:00");
     world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
-    world.read(1, captured("a1", "12.50")).read(1, captured("a2", "12.50"));
+    world.read(1, debited("a1", "12.50")).read(1, debited("a2", "12.50"));
     assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (1, yuan("12.50")));
     assert_eq!(debt(&world), Balance::ZERO, "it is owed out of what the holder had been debited");
 }
@@ -262,26 +223,9 @@ fn a_second_debit_of_one_purchase_goes_back() {
 #[test]
 fn a_returned_purchase_goes_back_to_the_payer_by_a_refund_that_somebody_asks_for() {
     let mut world = card("12:00:00");
-    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, captured("a1", "12.50"));
-    let returned = ConfirmationRevoked {
-        target: name("xjtu"),
-        revocation_no: "1".into(),
-        amount: yuan("12.50"),
-        reason: RevocationReason::PurchaseReturned,
-        by: "canteen-1".into(),
-        mode: None,
-        fee_item: None,
-        billing_year: None,
-        merchant: Some("canteen-1".into()),
-    };
-    let asked = RefundRequested {
-        refund_id: uuid::Uuid::from_u128(7),
-        capture_id: world.order(1).captures[0].id,
-        amount: yuan("12.50"),
-        reason: RefundReason::Customer,
-        by: RefundOrigin::Customer,
-    };
-    world.read(1, returned).read(1, asked);
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "12.50"));
+    let asked = asked_back(7, world.order(1).captures[0].id, "12.50");
+    world.read(1, returned("1", "12.50")).read(1, asked);
     assert_eq!(world.status(1), OrderStatus::RefundPending);
     assert_eq!((debt(&world), world.books.total(CampusMerchantPayable)), (Balance::ZERO, Balance::ZERO));
 }
