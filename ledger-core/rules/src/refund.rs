@@ -71,15 +71,18 @@ impl Refund {
     pub fn apply(&mut self, data: &Data, recorded_at: LogTime) {
         match data {
             Data::RefundRequested(data) => {
-                self.capture_id = Some(data.capture_id);
-                self.reason = self.reason.max(Some(data.reason));
+                // Once it is decided, nobody's words change what it is a refund of.
+                if self.initiated.is_zero() {
+                    self.capture_id = Some(data.capture_id);
+                    self.reason = Some(data.reason);
+                }
                 self.asked = Some(Asked { amount: data.amount, by: data.by });
             }
             Data::RefundRejected(data) => self.rejected = Some(data.reason),
             Data::RefundInitiated(data) => {
                 self.capture_id = Some(data.capture_id);
                 self.channel = Some(data.channel.clone());
-                self.reason = self.reason.max(Some(data.reason));
+                self.reason = Some(data.reason);
                 self.initiated += data.amount;
             }
             Data::RefundSubmitted(data) => {
@@ -248,11 +251,9 @@ fn asked_for(order: &Order) -> Option<Decision> {
     let (id, refund) = order.refunds.iter().find(|(_, refund)| open(refund))?;
     let asked = refund.asked.as_ref()?;
     let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id);
-    let judged = match capture {
-        // The saga's own refund can be asked for by nobody else.
-        Some(capture) if automatic_refund_id(capture.id) == *id => Err(RefundRejectionReason::ReservedId),
-        capture => judge(order, capture, asked.amount),
-    };
+    // The saga's own refunds can be asked for by nobody else, whichever capture they name.
+    let reserved = order.captures.iter().any(|capture| automatic_refund_id(capture.id) == *id);
+    let judged = if reserved { Err(RefundRejectionReason::ReservedId) } else { judge(order, capture, asked.amount) };
     match judged {
         Ok(capture) => {
             Some(initiate(order, *id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by))

@@ -268,6 +268,28 @@ fn nobody_can_take_the_place_of_the_sagas_own_refund() {
 }
 
 #[test]
+fn asking_under_the_sagas_number_for_another_capture_frees_nothing_for_a_second_refund() {
+    let mut world = paid("100.00");
+    world.capture(1, "t2", "100.00").fail(1);
+    let (first, second) = (world.order(1).captures[0].id, world.order(1).captures[1].id);
+    let own = world.refund_id(1, "t2").as_u128();
+    world.read(1, asked_back(own, first, "10.00")).read(1, asked_back(9, second, "100.00"));
+    assert_eq!(refusal(&world, 9), Some(RefundRejectionReason::AboveRefundable));
+    assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (2, yuan("200.00")));
+}
+
+#[test]
+fn the_sagas_number_of_one_capture_is_reserved_for_requests_about_another() {
+    let mut world = paid("100.00");
+    world.confirm(1, "100.00").read(1, revoked("cdb", RevocationReason::BankUndid, "1", "100.00"));
+    let (capture, own) = (world.order(1).captures[0].id, world.refund_id(1, "t1").as_u128());
+    world.read(1, asked_back(own, Uuid::from_u128(7), "10.00"));
+    assert_eq!(refusal(&world, own), Some(RefundRejectionReason::ReservedId));
+    world.read(1, asked_back(8, capture, "100.00"));
+    assert_eq!((refusal(&world, 8), world.order(1).refund_open()), (None, yuan("100.00")));
+}
+
+#[test]
 fn a_refund_of_an_unknown_capture_is_refused() {
     let mut world = World::at("10:00:00");
     world.request(1, "100.00");
