@@ -108,6 +108,10 @@ impl RequestData {
         }
     }
 
+    pub fn is_purchase(&self) -> bool {
+        matches!(self, Self::Purchase(_) | Self::OfflinePurchase(_))
+    }
+
     pub fn channel(&self) -> &Name {
         match self {
             Self::Repayment(data) => &data.channel,

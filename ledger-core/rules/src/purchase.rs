@@ -155,6 +155,16 @@ pub(crate) fn decide(order: &Order, card: &Card, policy: &Policy) -> Option<Data
     }
 }
 
+/// Whether it was refused and nobody can let it count any more: a late one waits for a person.
+pub(crate) fn is_refused_for_good(order: &Order) -> bool {
+    let decided = order.purchase.as_ref().and_then(|purchase| purchase.resolved);
+    match order.rejection() {
+        Some(RejectionReason::CodeExpired) => decided == Some(LatePurchaseOutcome::MerchantBears),
+        Some(_) => true,
+        None => false,
+    }
+}
+
 fn post(
     school: &Name,
     merchant: &str,

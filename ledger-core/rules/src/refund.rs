@@ -14,6 +14,7 @@ use crate::{
     coordinator::{Decision, Guard},
     order::{Capture, Order},
     policy::Policy,
+    purchase,
 };
 
 /// Chosen once: every refund id is derived under it.
@@ -211,9 +212,11 @@ fn funding_refund(order: &Order, funding: &Capture) -> Option<(Amount, RefundRea
             let surplus = (funding.amount - request.data.amount()).debit();
             Some((left.min(surplus), RefundReason::AmountMismatch))
         }
-        Answer::None if order.purchase.is_none() && wanted_amount(order, funding).is_none() => {
-            Some((left, RefundReason::AmountMismatch))
+        // A purchase is posted, or refused and then pays for nothing.
+        Answer::None if request.data.is_purchase() => {
+            purchase::is_refused_for_good(order).then_some((left, RefundReason::OrderRejected))
         }
+        Answer::None if wanted_amount(order, funding).is_none() => Some((left, RefundReason::AmountMismatch)),
         Answer::None | Answer::Uncertain | Answer::Confirmed => None,
     }
 }

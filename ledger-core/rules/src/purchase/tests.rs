@@ -229,3 +229,24 @@ fn a_returned_purchase_goes_back_to_the_payer_by_a_refund_that_somebody_asks_for
     assert_eq!(world.status(1), OrderStatus::RefundPending);
     assert_eq!((debt(&world), world.books.total(CampusMerchantPayable)), (Balance::ZERO, Balance::ZERO));
 }
+
+#[test]
+fn a_debit_of_a_purchase_that_was_refused_goes_back() {
+    let mut world = card("12:00:00");
+    world.read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "12.50"));
+    assert_eq!(refused(&world, 1), Some(RejectionReason::NoMandate));
+    assert_eq!(world.order(1).refund_open(), yuan("12.50"));
+    assert_eq!(world.order(1).refunds.values().next().unwrap().reason, Some(RefundReason::OrderRejected));
+}
+
+#[test]
+fn a_debit_of_a_late_purchase_waits_for_the_person_who_decides_about_it() {
+    for (outcome, back) in [(LatePurchaseOutcome::Accepted, "0.00"), (LatePurchaseOutcome::MerchantBears, "15.00")] {
+        let mut world = card("12:00:00");
+        let upload = offline(world.told(mandate()), "15.00", Funding::Withholding, 26 * 3600);
+        world.read(1, upload).read(1, debited("a1", "15.00"));
+        assert_eq!(world.count("refund"), 0);
+        world.read(1, OfflinePurchaseResolved { outcome, by: "operator-1".into() });
+        assert_eq!((world.order(1).refund_open(), world.count("payment.initiated")), (yuan(back), 0), "{outcome}");
+    }
+}
