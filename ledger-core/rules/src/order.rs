@@ -39,6 +39,9 @@ pub struct Order {
     /// The last attempt that was declined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub declined: Option<Declined>,
+    /// The last attempt that was cancelled before anything was charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncharged: Option<Declined>,
     /// In the order of the log: the first that stands funds the order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub captures: Vec<Capture>,
@@ -251,7 +254,11 @@ impl Order {
             }
             Data::PaymentReversed(data) => match data.capture_id {
                 Some(capture) => *self.reversals.entry(capture).or_default() += data.amount,
-                None => self.reversed_uncharged = true,
+                None => {
+                    self.reversed_uncharged = true;
+                    let uncharged = Declined { attempt: data.attempt, code: data.reason.to_string(), recorded_at };
+                    self.uncharged = self.uncharged.take().max(Some(uncharged));
+                }
             },
             // The capture stands; a refund follows where one is due.
             Data::PaymentReversalFailed(_) => {}

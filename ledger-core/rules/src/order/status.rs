@@ -136,8 +136,9 @@ impl Order {
     fn is_contradictory(&self) -> bool {
         let net = self.net_captured();
         let out = self.confirmation.standing() + self.refunded();
-        let captured = !self.captured().is_zero();
-        (captured && out > net) || Balance::from(self.refunded()) > net || self.unresolved_captures() > 1
+        // A purchase counts before it is debited: what is missing is a receivable.
+        let is_paid_first = !self.captured().is_zero() && self.purchase.as_ref().is_none_or(|it| it.posted.is_none());
+        (is_paid_first && out > net) || Balance::from(self.refunded()) > net || self.unresolved_captures() > 1
     }
 
     fn unresolved_captures(&self) -> usize {

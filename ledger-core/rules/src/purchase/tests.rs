@@ -9,8 +9,8 @@ use crate::{
     order::OrderStatus,
     policy::WindowFrom,
     testing::{
-        World, asked_back, debited, declined, ended, given_back, given_up, mandate, name, offline, purchase, returned,
-        yuan,
+        World, asked_back, debited, declined, ended, given_back, given_up, mandate, name, nothing_charged, offline,
+        purchase, returned, reversed, yuan,
     },
 };
 
@@ -249,4 +249,45 @@ fn a_debit_of_a_late_purchase_waits_for_the_person_who_decides_about_it() {
         world.read(1, OfflinePurchaseResolved { outcome, by: "operator-1".into() });
         assert_eq!((world.order(1).refund_open(), world.count("payment.initiated")), (yuan(back), 0), "{outcome}");
     }
+}
+
+#[test]
+fn what_a_debit_gave_back_is_owed_again() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+    world.read(1, debited("a1", "12.50")).read(1, debited("a2", "12.50"));
+    let undone = reversed(&world.order(1).captures[0]);
+    world.read(1, undone);
+    assert_eq!((world.order(1).refund_open(), debt(&world)), (yuan("12.50"), yuan("12.50").into()));
+    let receivable = world.order(1).purchase.as_ref().unwrap().receivable(world.order(1));
+    assert_eq!((receivable, world.status(1)), (debt(&world), OrderStatus::Uncollected));
+}
+
+#[test]
+fn a_debit_that_the_channel_undid_is_uncollected_and_a_person_sees_it() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "12.50"));
+    let undone = reversed(&world.order(1).captures[0]);
+    world.read(1, undone);
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::Uncollected, yuan("12.50").into()));
+    assert!(world.wanted(1).is_empty());
+}
+
+#[test]
+fn a_debit_that_was_cancelled_before_it_charged_anything_is_tried_again_like_a_declined_one() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+    world.read(1, nothing_charged("alipay-withholding", "a1")).wait(3599);
+    assert_eq!((world.count("payment.initiated"), world.wanted(1)), (1, vec![]));
+    world.wait(1);
+    assert!(matches!(&world.wanted(1)[..], [wanted] if matches!(wanted.call, Call::Debit { attempt: 2, .. })));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::AwaitingDebit, yuan("12.50").into()));
+}
+
+#[test]
+fn what_a_debit_did_not_take_is_uncollected() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "5.00"));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::Uncollected, yuan("7.50").into()));
+    assert!(world.wanted(1).is_empty(), "no second debit under the same number");
 }

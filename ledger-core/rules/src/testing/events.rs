@@ -82,6 +82,21 @@ pub fn reversed(capture: &Capture) -> PaymentReversed {
     }
 }
 
+/// A sync found that the channel had charged nothing.
+pub fn nothing_charged(channel: &str, txn: &str) -> PaymentReversed {
+    PaymentReversed {
+        channel: name(channel),
+        attempt: 1,
+        capture_id: None,
+        amount: Amount::ZERO,
+        reason: ReversalReason::OperatorSync,
+        method: None,
+        channel_txn_no: txn.into(),
+        business_date: "2025-03-10".parse().unwrap(),
+        evidence: Evidence::Query,
+    }
+}
+
 pub fn confirmed(amount: &str) -> RepaymentConfirmed {
     RepaymentConfirmed {
         target: name("cdb"),
