@@ -2,10 +2,9 @@ use schemas::{Balance, StreamKind, events::*};
 
 use crate::{
     accounts::AccountCode::*,
-    breaks::{BreakClass, breaks_of},
     coordinator::{Call, When},
     order::OrderStatus,
-    testing::{World, asked_back, credited, failed, loaded, name, paid_by, revoked, top_up, unknown, yuan},
+    testing::{World, asked_back, credited, failed, loaded, name, paid_by, revoked, top_up, yuan},
 };
 
 fn paid(asked: &str, amount: &str) -> World {
@@ -63,24 +62,6 @@ fn an_offline_card_is_credited_when_a_load_terminal_has_written_it() {
 }
 
 #[test]
-fn a_card_host_that_refuses_for_now_is_asked_again_under_the_same_key_and_in_the_end_the_money_goes_back() {
-    let mut world = paid("50.00", "50.00");
-    let mut captures = Vec::new();
-    for (tries, wait) in [(1, 10), (2, 60), (3, 600)] {
-        let Call::CreditCard { capture_id, .. } = world.wanted(1)[0].call else { panic!("no credit is wanted") };
-        captures.push(capture_id);
-        world.read(1, failed("xjtu", tries, true));
-        assert_eq!((world.count("refund"), world.status(1)), (0, OrderStatus::PaidUnconfirmed));
-        world.wait(wait);
-    }
-    captures.dedup();
-    assert_eq!(captures.len(), 1, "the host's key is made of the capture");
-    world.read(1, failed("xjtu", 4, true));
-    assert_eq!((world.count("confirmation.requested"), world.count("confirmation.resolved")), (4, 1));
-    assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (1, yuan("50.00")));
-}
-
-#[test]
 fn a_final_refusal_waits_on_2210_for_the_refund_file() {
     let mut world = paid("200.00", "200.00");
     world.read(1, failed("xjtu", 1, false));
@@ -89,20 +70,6 @@ fn a_final_refusal_waits_on_2210_for_the_refund_file() {
     assert!(matches!(&wanted[..], [wanted] if wanted.when == When::ByFile), "{wanted:?}");
     world.policy.refund_by_file.clear();
     assert_eq!(world.wanted(1)[0].when, When::Now, "a channel with an interface is called");
-}
-
-#[test]
-fn an_unknown_credit_is_neither_refunded_nor_sent_by_a_second_question() {
-    let mut world = paid("50.00", "50.00");
-    world.read(1, unknown("xjtu", 1)).wait(3 * 86_400);
-    assert_eq!(
-        (world.status(1), world.count("confirmation.requested"), world.count("refund")),
-        (OrderStatus::Uncertain, 1, 0)
-    );
-    let breaks = breaks_of(world.order(1), &world.policy);
-    assert!(breaks[0].class == BreakClass::ConfirmationOverdue && breaks[0].grace_until <= world.now);
-    world.resolve(1, Resolution::Confirmed);
-    assert_eq!((world.status(1), world.count("card.credited")), (OrderStatus::Completed, 1));
 }
 
 #[test]

@@ -83,24 +83,6 @@ fn a_reduction_lowers_what_is_owed_and_counts_once() {
 }
 
 #[test]
-fn a_payer_who_claims_to_have_paid_changes_nothing() {
-    let mut world = student();
-    world.read(1, fee_payment(&[("tuition", "400.00")])).read(1, PayerClaimRecorded { claim: Claim::Paid });
-    assert!(matches!(world.wanted(1)[0].call, Call::QueryPayment { tries: 1, .. }));
-    world.wait(7200);
-    assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Expired, Default::default()));
-    assert_eq!(arrears(&world), yuan("6400.00").into());
-}
-
-#[test]
-fn a_payer_who_claims_a_problem_but_was_captured_is_posted() {
-    let mut world = student();
-    world.read(1, fee_payment(&[("tuition", "400.00")])).read(1, PayerClaimRecorded { claim: Claim::Problem });
-    world.read(1, by_ejt("e1", "400.00")).read(1, posted(1, "tuition", "400.00"));
-    assert_eq!(world.status(1), OrderStatus::Completed);
-}
-
-#[test]
 fn two_payments_of_one_order_are_one_posting_and_one_refund() {
     let mut world = student();
     world.read(1, fee_payment(&[("tuition", "400.00")]));

@@ -3,7 +3,7 @@ use schemas::{Balance, StreamKind, events::*};
 
 use crate::{
     accounts::AccountCode::*,
-    breaks::{BreakClass, breaks_of},
+    breaks::breaks_of,
     business_day::shanghai,
     coordinator::Call,
     order::OrderStatus,
@@ -107,26 +107,6 @@ fn a_swipe_is_debited_at_alipay_and_the_cards_value_stays() {
 }
 
 #[test]
-fn a_debit_is_tried_three_times_and_then_stays_a_receivable_and_blocks_the_mandate() {
-    let mut world = card("12:00:00");
-    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
-    for (attempt, wait) in [(1, 3600), (2, 24 * 3600)] {
-        world.read(1, declined(attempt)).wait(wait - 1);
-        assert_eq!(world.count("payment.initiated"), usize::from(attempt));
-        world.wait(1);
-        assert_eq!(world.count("payment.initiated"), usize::from(attempt) + 1);
-    }
-    world.read(1, declined(3));
-    assert_eq!((world.status(1), debt(&world)), (OrderStatus::Uncollected, yuan("12.50").into()));
-    assert_eq!(world.count("withholding.uncollected"), 1);
-    world.read(2, purchase("1.00", Funding::Withholding));
-    assert_eq!(refused(&world, 2), Some(RejectionReason::MandateBlocked));
-    // The holder pays after all.
-    world.read(1, debited("a1", "12.50")).read(3, purchase("1.00", Funding::Withholding));
-    assert_eq!((world.status(1), refused(&world, 3)), (OrderStatus::Completed, None));
-}
-
-#[test]
 fn what_is_given_up_is_borne_by_whom_a_person_names() {
     for (bearer, account) in [(LossBearer::Operator, Loss), (LossBearer::Merchant, CampusMerchantPayable)] {
         let mut world = card("12:00:00");
@@ -136,37 +116,6 @@ fn what_is_given_up_is_borne_by_whom_a_person_names() {
         assert_eq!((debt(&world), world.status(1)), (Balance::ZERO, OrderStatus::Completed));
         let expected = if account == Loss { yuan("12.50").into() } else { Balance::ZERO };
         assert_eq!(world.books.total(account), expected);
-    }
-}
-
-#[test]
-fn an_offline_purchase_inside_the_window_is_debited_however_late_it_is_uploaded() {
-    let mut world = card("18:00:00");
-    world.told(mandate());
-    let mut upload = offline(&world, "9.90", Funding::Withholding, 9 * 3600);
-    upload.uploaded_at += TimeDelta::days(8);
-    world.read(1, upload);
-    let posted = world.order(1).purchase.as_ref().unwrap().posted.clone().unwrap();
-    assert_eq!(posted.flags, [PurchaseFlag::UploadLag]);
-    assert_eq!(posted.consumed_on.to_string(), "2025-03-10");
-    assert_eq!((world.status(1), debt(&world)), (OrderStatus::AwaitingDebit, yuan("9.90").into()));
-}
-
-#[test]
-fn a_purchase_on_a_code_of_26_hours_waits_for_a_person() {
-    for outcome in [LatePurchaseOutcome::Accepted, LatePurchaseOutcome::MerchantBears] {
-        let mut world = card("12:00:00");
-        world.told(mandate());
-        let upload = offline(&world, "15.00", Funding::Withholding, 26 * 3600);
-        world.read(1, upload.clone()).read(1, upload);
-        assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Rejected, Default::default()));
-        let breaks = breaks_of(world.order(1), &world.policy);
-        assert_eq!(breaks.iter().map(|found| found.class).collect::<Vec<_>>(), [BreakClass::LateOfflinePurchase]);
-        world.read(1, OfflinePurchaseResolved { outcome, by: "operator-1".into() });
-        assert!(breaks_of(world.order(1), &world.policy).is_empty());
-        let accepted = outcome == LatePurchaseOutcome::Accepted;
-        assert_eq!(debt(&world), if accepted { yuan("15.00").into() } else { Balance::ZERO });
-        assert_eq!(world.status(1), if accepted { OrderStatus::AwaitingDebit } else { OrderStatus::Rejected });
     }
 }
 
@@ -192,15 +141,6 @@ fn the_window_is_counted_from_the_code_or_from_the_terminals_last_contact() {
         world.told(mandate()).read(1, upload);
         assert_eq!(refused(&world, 1), refused_with, "{window_from:?}");
     }
-}
-
-#[test]
-fn what_was_bought_before_the_mandate_ended_is_still_debited() {
-    let mut world = card("12:00:00");
-    let upload = offline(&world, "9.90", Funding::Withholding, 3600);
-    world.told(mandate()).wait(60).told(ended()).read(1, upload).read(1, declined(1));
-    assert_eq!(world.count("payment.initiated"), 1);
-    assert_eq!(world.status(1), OrderStatus::AwaitingDebit);
 }
 
 #[test]

@@ -97,6 +97,33 @@ pub fn nothing_charged(channel: &str, txn: &str) -> PaymentReversed {
     }
 }
 
+/// The issuer took a capture back, in case `CB1`.
+pub fn chargeback(capture_id: Uuid, amount: &str) -> ChargebackReceived {
+    ChargebackReceived {
+        channel: name("ums-pos"),
+        case_no: "CB1".into(),
+        capture_id,
+        amount: yuan(amount),
+        reason_code: "4853".into(),
+        due_at: None,
+        business_date: "2025-04-02".parse().unwrap(),
+    }
+}
+
+pub fn dispute_closed(amount: &str, outcome: DisputeOutcome, borne_by: Bearer) -> ChargebackClosed {
+    ChargebackClosed {
+        channel: name("ums-pos"),
+        case_no: "CB1".into(),
+        amount: yuan(amount),
+        outcome,
+        borne_by,
+        beneficiary: name("cdb"),
+        fee_item: None,
+        billing_year: None,
+        business_date: "2025-04-30".parse().unwrap(),
+    }
+}
+
 pub fn confirmed(amount: &str) -> RepaymentConfirmed {
     RepaymentConfirmed {
         target: name("cdb"),
