@@ -383,7 +383,7 @@ fn case_25_a_chargeback_is_disputed_money_until_it_is_closed() {
             (Balance::ZERO, yuan(loss).into()),
             "{outcome}"
         );
-        assert_ne!(world.status(1), OrderStatus::InDispute);
+        assert_eq!(world.status(1), OrderStatus::Completed);
         assert_eq!(world.books.total(LoanRepaymentPayable), -Balance::from(yuan("500.00")), "the bank has booked it");
     }
 }

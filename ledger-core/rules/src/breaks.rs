@@ -73,7 +73,7 @@ pub fn breaks_of(order: &Order, policy: &Policy) -> Vec<Break> {
         add(BreakClass::CaptureWithoutRequest, order.net_captured(), first_capture, policy.capture_grace());
     }
     let waits = matches!(order.confirmation.answer(), Answer::None | Answer::Uncertain);
-    let kept = order.net_captured() - order.refunded() - order.refund_open();
+    let kept = order.net_captured() - order.refunded() - order.refund_open() - order.charged_back();
     if waits && kept > Balance::ZERO && order.request.is_some() {
         add(BreakClass::ConfirmationOverdue, kept, first_capture, policy.confirmation_grace());
     }

@@ -202,6 +202,8 @@ pub struct Capture {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Chargeback {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture_id: Option<Uuid>,
     pub received: Amount,
     pub represented: bool,
     pub closed: Option<DisputeOutcome>,
@@ -262,7 +264,11 @@ impl Order {
             },
             // The capture stands; a refund follows where one is due.
             Data::PaymentReversalFailed(_) => {}
-            Data::ChargebackReceived(data) => self.chargeback(&data.case_no).received += data.amount,
+            Data::ChargebackReceived(data) => {
+                let case = self.chargeback(&data.case_no);
+                case.capture_id = Some(data.capture_id);
+                case.received += data.amount;
+            }
             Data::ChargebackRepresented(data) => self.chargeback(&data.case_no).represented = true,
             Data::ChargebackClosed(data) => self.chargeback(&data.case_no).closed = Some(data.outcome),
 
@@ -372,11 +378,12 @@ impl Order {
     }
 
     pub fn charged_back(&self) -> Amount {
-        self.chargebacks
-            .values()
-            .filter(|case| case.closed != Some(DisputeOutcome::Won))
-            .map(|case| case.received)
-            .sum()
+        self.standing_chargebacks().map(|case| case.received).sum()
+    }
+
+    /// Taken back by the issuer: disputed, or lost.
+    fn standing_chargebacks(&self) -> impl Iterator<Item = &Chargeback> {
+        self.chargebacks.values().filter(|case| case.closed != Some(DisputeOutcome::Won))
     }
 
     /// Captured and not reversed.
@@ -402,10 +409,12 @@ impl Order {
         self.standing_captures().next()
     }
 
-    /// What is left of a capture for refunds: not reversed, not refunded and not promised to a refund.
+    /// What is left of a capture for refunds: not reversed, not charged back, not refunded and not promised to a refund.
     pub fn refundable(&self, capture: &Capture) -> Amount {
-        let gone: Amount =
-            self.refunds.values().filter(|refund| refund.capture_id == Some(capture.id)).map(Refund::committed).sum();
+        let of_it = |id: Option<Uuid>| id == Some(capture.id);
+        let refunds = self.refunds.values().filter(|refund| of_it(refund.capture_id)).map(Refund::committed);
+        let disputed = self.standing_chargebacks().filter(|case| of_it(case.capture_id)).map(|case| case.received);
+        let gone: Amount = refunds.chain(disputed).sum();
         capture.amount.saturating_sub(self.reversed_of(capture.id)).saturating_sub(gone)
     }
 

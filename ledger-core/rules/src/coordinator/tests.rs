@@ -5,7 +5,7 @@ use super::Call;
 use crate::{
     accounts::AccountCode::*,
     order::OrderStatus,
-    testing::{World, asked_back, revoked, yuan},
+    testing::{World, asked_back, chargeback, dispute_closed, revoked, yuan},
 };
 
 fn paid(amount: &str) -> World {
@@ -153,6 +153,31 @@ fn the_sagas_number_of_one_capture_is_reserved_for_requests_about_another() {
     assert_eq!(refusal(&world, own), Some(RefundRejectionReason::ReservedId));
     world.read(1, asked_back(8, capture, "100.00"));
     assert_eq!((refusal(&world, 8), world.order(1).refund_open()), (None, yuan("100.00")));
+}
+
+#[test]
+fn money_that_was_charged_back_is_not_refunded_as_well_unless_the_dispute_is_won() {
+    for (outcome, refunded) in [(DisputeOutcome::Lost, "0.00"), (DisputeOutcome::Won, "100.00")] {
+        let mut world = paid("100.00");
+        let capture = world.order(1).captures[0].id;
+        world.read(1, chargeback(capture, "100.00")).fail(1);
+        ask_for(&mut world, 1, "10.00");
+        assert_eq!(refusal(&world, 1), Some(RefundRejectionReason::AboveRefundable));
+        assert_eq!((world.count("refund.initiated"), world.status(1)), (0, OrderStatus::InDispute));
+        world.read(1, dispute_closed("100.00", outcome, Bearer::Operator));
+        assert_eq!(world.order(1).refund_open(), yuan(refunded), "{outcome}");
+    }
+}
+
+#[test]
+fn money_that_went_back_by_a_refund_and_by_a_lost_dispute_is_an_exception() {
+    let mut world = paid("100.00");
+    world.fail(1).submit(1, "t1", 1).complete(1, "t1", "100.00");
+    let capture = world.order(1).captures[0].id;
+    world
+        .read(1, chargeback(capture, "100.00"))
+        .read(1, dispute_closed("100.00", DisputeOutcome::Lost, Bearer::Operator));
+    assert_eq!(world.status(1), OrderStatus::Exception);
 }
 
 #[test]

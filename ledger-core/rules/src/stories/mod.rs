@@ -190,8 +190,23 @@ fn has_a_reason(refund: &RefundInitiated, before: &[&Data]) -> bool {
     }
 }
 
+/// What the issuer has taken back of a capture, unless it gave it up.
+fn charged_back(capture: Uuid, before: &[&Data]) -> Amount {
+    let won = |case: &str| {
+        before.iter().any(|data| {
+            matches!(data, Data::ChargebackClosed(closed)
+                if closed.case_no == case && closed.outcome == DisputeOutcome::Won)
+        })
+    };
+    let taken = before.iter().filter_map(|data| match data {
+        Data::ChargebackReceived(data) if data.capture_id == capture && !won(&data.case_no) => Some(data.amount),
+        _ => None,
+    });
+    taken.sum()
+}
+
 #[test]
-fn no_refund_is_initiated_without_a_reason_in_the_log_and_never_twice() {
+fn no_refund_is_initiated_without_a_reason_in_the_log_or_twice_or_of_disputed_money() {
     let mut refunds = 0;
     for (what, world) in stories(STORIES) {
         let mut refunded = HashSet::<Uuid>::new();
@@ -201,6 +216,13 @@ fn no_refund_is_initiated_without_a_reason_in_the_log_and_never_twice() {
                 let before: Vec<&Data> = of_the_order.map(|before| &before.data).collect();
                 assert!(has_a_reason(refund, &before), "story {what}: {refund:?}");
                 assert!(refunded.insert(refund.refund_id), "story {what}: {refund:?} twice");
+                let charged_back = charged_back(refund.capture_id, &before);
+                let capture = world.log.iter().find(|event| event.id == refund.capture_id);
+                let whole = capture.map(|event| match &event.data {
+                    Data::PaymentCaptured(capture) => capture.amount,
+                    _ => Amount::ZERO,
+                });
+                assert!(Some(refund.amount + charged_back) <= whole, "story {what}: {refund:?} and {charged_back}");
                 refunds += 1;
             }
         }
