@@ -49,9 +49,9 @@ fn case_01_a_confirmation_before_its_capture_waits_for_it() {
     let mut world = World::at("10:00:00");
     world.request(1, "100.00").confirm(1, "100.00");
     assert_eq!(world.status(1), OrderStatus::ConfirmedUnfunded);
-    assert_eq!(breaks_of(world.order(1), &world.policy)[0].class, BreakClass::ConfirmedWithoutCapture);
+    assert_eq!(breaks(&world), [BreakClass::ConfirmedWithoutCapture]);
     world.capture(1, "t1", "100.00");
-    assert_eq!((world.status(1), breaks_of(world.order(1), &world.policy)), (OrderStatus::Completed, vec![]));
+    assert_eq!((world.status(1), breaks(&world)), (OrderStatus::Completed, vec![]));
     assert_eq!(world.count("confirmation.requested"), 0, "the bank has already said so");
 }
 
@@ -101,10 +101,10 @@ fn case_06_a_confirmation_after_the_refund_is_an_exception_until_the_bank_revoke
     assert_eq!((world.count("refund.cancelled"), world.status(1)), (0, OrderStatus::Exception));
     let order = world.order_id(1);
     assert_eq!(world.books.balance(PayerClearing, order.as_str()), yuan("100.00").into(), "recoverable");
-    assert_eq!(breaks_of(world.order(1), &world.policy)[0].class, BreakClass::ConfirmedAfterRefund);
+    assert_eq!(breaks(&world), [BreakClass::ConfirmedAfterRefund]);
     world.read(1, revoked("cdb", RevocationReason::BankUndid, "1", "100.00"));
     assert_eq!(world.books, Default::default());
-    assert_eq!((world.status(1), breaks_of(world.order(1), &world.policy)), (OrderStatus::Refunded, vec![]));
+    assert_eq!((world.status(1), breaks(&world)), (OrderStatus::Refunded, vec![]));
 }
 
 #[test]
@@ -112,32 +112,20 @@ fn case_07_a_refund_that_fails_is_tried_again_under_its_number_and_then_paid_by_
     let mut world = paid("100.00");
     world.fail(1);
     let refund_id = world.refund_id(1, "t1");
-    let failed = |tries, retryable| RefundFailed {
-        refund_id,
-        tries,
-        code: "SELLER_BALANCE_NOT_ENOUGH".into(),
-        message: String::new(),
-        retryable,
-        evidence: Evidence::SyncResponse,
+    let failed = |tries| {
+        let (code, message, evidence) = ("SELLER_BALANCE_NOT_ENOUGH".into(), String::new(), Evidence::SyncResponse);
+        RefundFailed { refund_id, tries, code, message, retryable: true, evidence }
     };
     for tries in 1..=4 {
-        world.submit(1, "t1", tries).read(1, failed(tries, true));
+        world.submit(1, "t1", tries).read(1, failed(tries));
         let wanted = world.wanted(1);
         assert!(matches!(wanted[0].call, Call::Refund { tries: next, .. } if next == tries + 1), "try {tries}");
     }
-    world.submit(1, "t1", 5).read(1, failed(5, true));
+    world.submit(1, "t1", 5).read(1, failed(5));
     assert_eq!((world.count("refund.escalated"), world.wanted(1).len()), (1, 0));
     assert_eq!(world.books.total(RefundPayable), -Balance::from(yuan("100.00")), "still owed to the payer");
-    world.read(
-        1,
-        RefundPaidManually {
-            refund_id,
-            bank_account: name("main"),
-            bank_ref: "b1".into(),
-            amount: yuan("100.00"),
-            approver: "finance-2".into(),
-        },
-    );
+    let (bank_account, bank_ref, approver) = (name("main"), "b1".into(), "finance-2".into());
+    world.read(1, RefundPaidManually { refund_id, bank_account, bank_ref, amount: yuan("100.00"), approver });
     assert_eq!(world.status(1), OrderStatus::Refunded);
 }
 
@@ -315,10 +303,9 @@ fn case_21_a_purchase_outside_the_window_waits_for_a_person() {
         let upload = offline(&world, "15.00", Funding::Withholding, 26 * 3600);
         world.read(1, upload.clone()).read(1, upload);
         assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Rejected, Default::default()));
-        let breaks = breaks_of(world.order(1), &world.policy);
-        assert_eq!(breaks.iter().map(|found| found.class).collect::<Vec<_>>(), [BreakClass::LateOfflinePurchase]);
+        assert_eq!(breaks(&world), [BreakClass::LateOfflinePurchase]);
         world.read(1, OfflinePurchaseResolved { outcome, by: "operator-1".into() });
-        assert!(breaks_of(world.order(1), &world.policy).is_empty());
+        assert_eq!(breaks(&world), []);
         let accepted = outcome == LatePurchaseOutcome::Accepted;
         assert_eq!(debt(&world), if accepted { yuan("15.00").into() } else { Balance::ZERO });
         assert_eq!(world.status(1), if accepted { OrderStatus::AwaitingDebit } else { OrderStatus::Rejected });
