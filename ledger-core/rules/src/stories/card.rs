@@ -16,6 +16,14 @@ pub(super) fn buys(number: u8) -> bool {
     !number.is_multiple_of(2)
 }
 
+/// Some schools take no top-ups, and in some places late purchases are the operator's risk.
+pub(super) fn begin(world: &mut World, random: &mut Rng) {
+    if random.u8(..8) == 0 {
+        world.policy.top_up_schools = vec![name("other")];
+    }
+    world.policy.offline.late_at_operators_risk = random.u8(..8) == 0;
+}
+
 pub(super) fn something_happens(world: &mut World, number: u8, random: &mut Rng) {
     match random.u8(..16) {
         0 => _ = world.wait(random.i64(0..20_000)),
@@ -31,11 +39,7 @@ fn to_a_top_up(world: &mut World, number: u8, random: &mut Rng) {
     let amount = ["100.00", "99.00", "101.00"][if random.u8(..6) == 0 { random.usize(..3) } else { 0 }];
     let mode = if number.is_multiple_of(4) { CreditMode::PendingLoad } else { CreditMode::Online };
     let data: Data = match random.u8(..16) {
-        0..=3 => {
-            let mut request = top_up("100.00");
-            request.card.name_matches = random.u8(..10) > 0;
-            request.into()
-        }
+        0..=3 => asked(random).into(),
         4..=6 => paid_by("bestpay-web", &format!("{number}-{}", random.u8(..3)), amount).into(),
         7 | 8 => credited("100.00", mode).into(),
         9 => loaded("100.00", 1).into(),
@@ -49,6 +53,20 @@ fn to_a_top_up(world: &mut World, number: u8, random: &mut Rng) {
         }
     };
     world.read(number, data);
+}
+
+fn asked(random: &mut Rng) -> TopUpRequested {
+    let mut request = top_up("100.00");
+    match random.u8(..24) {
+        0 => request.card.found = false,
+        1 => request.card.name_matches = false,
+        2 => {
+            let (verified, checked_at) = (false, request.card.checked_at);
+            request.identity = Some(IdentityAnswer { verified, method: LinkMethod::AlipayRealname, checked_at });
+        }
+        _ => {}
+    }
+    request
 }
 
 /// The funding of a purchase follows from its number, so that reports of it agree.

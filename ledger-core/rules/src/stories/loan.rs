@@ -3,10 +3,20 @@
 use super::*;
 use crate::{
     business_day::shanghai,
+    policy::Window,
     testing::{confirmed, name, request, revoked, yuan},
 };
 
 const AMOUNTS: [&str; 3] = ["100.00", "99.99", "250.00"];
+
+/// Some banks keep a contract closed until they have booked, and some close for an hour.
+pub(super) fn begin(world: &mut World, random: &mut Rng) {
+    world.policy.booking_lock = random.bool();
+    if random.u8(..4) == 0 {
+        let window = Window { from: "09:10:00".parse().unwrap(), until: "10:10:00".parse().unwrap() };
+        world.policy.blackout.daily.push(window);
+    }
+}
 
 pub(super) fn something_happens(world: &mut World, number: u8, random: &mut Rng) {
     let amount = AMOUNTS[if random.u8(..10) == 0 { random.usize(..3) } else { 0 }];
@@ -17,6 +27,7 @@ pub(super) fn something_happens(world: &mut World, number: u8, random: &mut Rng)
         11..=13 => world.read(number, money::answered("cdb", random)),
         14 => world.read(number, money::unclear(random)),
         15 => world.read(number, money::shown(random)),
+        16 if random.u8(..8) == 0 => world.wait(86_400),
         16 => world.wait(random.i64(0..200)),
         17 => enquired(world, random),
         18 => world.read(number, revoked("cdb", RevocationReason::BankUndid, "1", "100.00")),
@@ -30,7 +41,12 @@ pub(super) fn something_happens(world: &mut World, number: u8, random: &mut Rng)
 
 fn asked(random: &mut Rng) -> RepaymentRequested {
     let mut request = request("100.00");
-    request.quote.found = random.u8(..10) > 0;
+    match random.u8(..24) {
+        0 => request.enrolment.result = Enrolment::NotEnrolled,
+        1 => request.quote.found = false,
+        2 => request.quote.outstanding = Some(yuan("99.99")),
+        _ => {}
+    }
     request
 }
 

@@ -34,8 +34,10 @@ fn story(kind: StreamKind, seed: u64) -> World {
     let mut random = Rng::with_seed(seed);
     let mut world = World::of(kind, "09:00:00");
     world.refunds_claimed = random.bool();
-    if kind == StreamKind::Fees {
-        fees::begin(&mut world, &mut random);
+    match kind {
+        StreamKind::Loan => loan::begin(&mut world, &mut random),
+        StreamKind::Card => card::begin(&mut world, &mut random),
+        StreamKind::Fees => fees::begin(&mut world, &mut random),
     }
     for _ in 0..HAPPENINGS {
         let number = random.u8(..ORDERS);
@@ -272,6 +274,20 @@ fn some_order_of_the_stories_ends_in_every_status() {
         stories(STORIES).flat_map(|(_, world)| world.orders.into_values().map(|order| order.status())).collect();
     let missing: Vec<&OrderStatus> = OrderStatus::ALL.iter().filter(|status| !seen.contains(status)).collect();
     assert!(missing.is_empty(), "no order ends as {missing:?}");
+}
+
+#[test]
+fn orders_and_refunds_of_the_stories_are_refused_for_every_reason() {
+    let (mut orders, mut refunds) = (HashSet::new(), HashSet::new());
+    for (_, world) in stories(STORIES) {
+        for order in world.orders.values() {
+            orders.extend(order.rejection().map(RejectionReason::as_str));
+            refunds
+                .extend(order.refunds.values().filter_map(|refund| refund.rejected.map(RefundRejectionReason::as_str)));
+        }
+    }
+    assert_eq!(orders, RejectionReason::ALL.iter().map(|reason| reason.as_str()).collect());
+    assert_eq!(refunds, RefundRejectionReason::ALL.iter().map(|reason| reason.as_str()).collect());
 }
 
 #[test]

@@ -18,7 +18,10 @@ fn captures(world: &World, number: u8) -> Vec<Capture> {
 
 /// The channel undoes a capture, somebody asks for a refund, or a refund goes on.
 pub(super) fn goes_back(world: &mut World, number: u8, random: &mut Rng) {
-    let Some(capture) = pick(captures(world, number), random) else { return };
+    let Some(capture) = pick(captures(world, number), random) else {
+        world.read(number, asked_back(0xff00 | u128::from(number), Uuid::nil(), "10.00"));
+        return;
+    };
     match random.u8(..8) {
         0 => _ = world.read(number, reversed(&capture)),
         1 => _ = world.read(number, reversal_failed(random)),
