@@ -70,11 +70,13 @@ impl Purchase {
             Funding::Withholding => order.confirmation.revoked,
             Funding::CardBalance | Funding::Subsidy => self.refunded,
         };
+        let owed = self.receivable(order);
         Some(if self.is_uncollected(order) {
             OrderStatus::Uncollected
-        } else if self.receivable(order) > Balance::ZERO {
+        } else if owed > Balance::ZERO {
             OrderStatus::AwaitingDebit
-        } else if !order.refund_open().is_zero() {
+        } else if owed < Balance::ZERO || !order.refund_open().is_zero() {
+            // Returned, or given up and debited after all: the payer's money is still here.
             OrderStatus::RefundPending
         } else if returned >= posted.amount {
             OrderStatus::Refunded

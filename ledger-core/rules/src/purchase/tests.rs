@@ -9,8 +9,8 @@ use crate::{
     order::OrderStatus,
     policy::WindowFrom,
     testing::{
-        World, asked_back, debited, declined, ended, given_back, given_up, mandate, name, nothing_charged, offline,
-        purchase, returned, reversed, yuan,
+        World, asked_back, completed, debited, declined, ended, given_back, given_up, mandate, name, nothing_charged,
+        offline, purchase, returned, reversed, yuan,
     },
 };
 
@@ -168,6 +168,27 @@ fn a_returned_purchase_goes_back_to_the_payer_by_a_refund_that_somebody_asks_for
     world.read(1, returned("1", "12.50")).read(1, asked);
     assert_eq!(world.status(1), OrderStatus::RefundPending);
     assert_eq!((debt(&world), world.books.total(CampusMerchantPayable)), (Balance::ZERO, Balance::ZERO));
+}
+
+#[test]
+fn a_returned_purchase_counts_as_refunded_once_the_money_has_gone_back() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "12.50"));
+    world.read(1, returned("1", "12.50"));
+    assert_eq!((world.status(1), world.count("refund")), (OrderStatus::RefundPending, 0));
+    let asked = asked_back(7, world.order(1).captures[0].id, "12.50");
+    let refund = asked.refund_id;
+    world.read(1, asked).read(1, completed(refund, "alipay-withholding", "12.50"));
+    assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Refunded, Default::default()));
+}
+
+#[test]
+fn what_is_debited_after_it_was_given_up_is_to_go_back() {
+    let mut world = card("12:00:00");
+    world.policy.withholding_retry_s.clear();
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, declined(1));
+    world.read(1, given_up(yuan("12.50"), LossBearer::Operator)).read(1, debited("a1", "12.50"));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::RefundPending, -Balance::from(yuan("12.50"))));
 }
 
 #[test]
