@@ -333,8 +333,12 @@ impl Order {
         }
     }
 
+    /// A purchase that was asked for online may be made offline, where no answer came; then it counts as that.
     fn ask(&mut self, event: &Event, recorded_at: LogTime, data: RequestData) {
-        self.request = Some(Request { data, occurred_at: event.occurred_at, recorded_at });
+        let was_made = |data: &RequestData| matches!(data, RequestData::OfflinePurchase(_));
+        if was_made(&data) || !self.request.as_ref().is_some_and(|request| was_made(&request.data)) {
+            self.request = Some(Request { data, occurred_at: event.occurred_at, recorded_at });
+        }
         self.correlation_id = self.correlation_id.max(Some(event.id));
     }
 

@@ -159,14 +159,16 @@ pub(crate) fn decide(order: &Order, card: &Card, policy: &Policy) -> Option<Data
     }
 }
 
-/// Whether it was refused and nobody can let it count any more: a late one waits for a person.
+/// Whether it was made offline and refused, so that a person decides about it.
+pub fn waits_for_a_person(order: &Order) -> bool {
+    let was_made = matches!(order.request.as_ref().map(|request| &request.data), Some(RequestData::OfflinePurchase(_)));
+    let decided = order.purchase.as_ref().is_some_and(|purchase| purchase.resolved.is_some());
+    was_made && order.rejection().is_some() && !decided
+}
+
+/// Whether it was refused and nobody can let it count any more.
 pub(crate) fn is_refused_for_good(order: &Order) -> bool {
-    let decided = order.purchase.as_ref().and_then(|purchase| purchase.resolved);
-    match order.rejection() {
-        Some(RejectionReason::CodeExpired) => decided == Some(LatePurchaseOutcome::MerchantBears),
-        Some(_) => true,
-        None => false,
-    }
+    order.rejection().is_some() && !waits_for_a_person(order)
 }
 
 fn post(

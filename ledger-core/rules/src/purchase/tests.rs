@@ -3,7 +3,7 @@ use schemas::{Balance, StreamKind, events::*};
 
 use crate::{
     accounts::AccountCode::*,
-    breaks::breaks_of,
+    breaks::{BreakClass, breaks_of},
     business_day::shanghai,
     coordinator::Call,
     order::OrderStatus,
@@ -168,6 +168,30 @@ fn a_returned_purchase_goes_back_to_the_payer_by_a_refund_that_somebody_asks_for
     world.read(1, returned("1", "12.50")).read(1, asked);
     assert_eq!(world.status(1), OrderStatus::RefundPending);
     assert_eq!((debt(&world), world.books.total(CampusMerchantPayable)), (Balance::ZERO, Balance::ZERO));
+}
+
+#[test]
+fn a_purchase_that_was_asked_for_online_and_then_made_offline_is_one_in_either_order_of_report() {
+    for upload_first in [true, false] {
+        let mut world = card("12:00:00");
+        let upload = offline(world.told(mandate()), "15.00", Funding::Withholding, 26 * 3600);
+        let set = limit(&world, "10.00");
+        world.told(set);
+        let online = purchase("15.00", Funding::Withholding);
+        if upload_first {
+            world.read(1, upload).read(1, online);
+        } else {
+            world.read(1, online).read(1, upload);
+        }
+        assert_eq!((world.status(1), world.count("purchase.posted")), (OrderStatus::Rejected, 0));
+        assert_eq!(breaks_of(world.order(1), &world.policy)[0].class, BreakClass::LateOfflinePurchase);
+        world.read(1, OfflinePurchaseResolved { outcome: LatePurchaseOutcome::Accepted, by: "operator-1".into() });
+        assert_eq!(
+            (world.status(1), world.count("purchase.posted")),
+            (OrderStatus::AwaitingDebit, 1),
+            "{upload_first}"
+        );
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     LogTime,
     breaks::{Break, breaks_of},
     invariants::Books,
-    order::{FulfilmentTrack, Order, OrderStatus, PaymentTrack, RefundTrack},
+    order::{FulfilmentTrack, Order, OrderStatus, PaymentTrack, RefundTrack, RequestData},
     postings::{Leg, postings},
     settlement::{DayTotals, day_totals},
     stream::{Holds, StreamState, counts_once},
@@ -21,6 +21,7 @@ type Tracks = (OrderStatus, PaymentTrack, FulfilmentTrack, RefundTrack);
 /// What views show of one order.
 #[derive(Debug, PartialEq)]
 struct OrderView {
+    asked: Option<RequestData>,
     tracks: Tracks,
     totals: [Balance; 9],
     breaks: Vec<Break>,
@@ -91,6 +92,7 @@ impl OrderView {
     fn of(order: &Order, world: &World) -> Self {
         let purchase = order.purchase.as_ref();
         Self {
+            asked: order.request.as_ref().map(|request| request.data.clone()),
             tracks: (order.status(), order.payment_track(), order.fulfilment_track(), order.refund_track()),
             totals: [
                 order.requested().into(),
