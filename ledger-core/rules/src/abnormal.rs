@@ -257,13 +257,13 @@ fn case_18_a_card_host_that_refuses_for_now_is_asked_again_under_the_same_key_an
     for (tries, wait) in [(1, 10), (2, 60), (3, 600)] {
         let Call::CreditCard { capture_id, .. } = world.wanted(1)[0].call else { panic!("no credit is wanted") };
         captures.push(capture_id);
-        world.read(1, failed("xjtu", tries, true));
+        world.read(1, failed("school-1", tries, true));
         assert_eq!((world.count("refund"), world.status(1)), (0, OrderStatus::PaidUnconfirmed));
         world.wait(wait);
     }
     captures.dedup();
     assert_eq!(captures.len(), 1, "the host's key is made of the capture");
-    world.read(1, failed("xjtu", 4, true));
+    world.read(1, failed("school-1", 4, true));
     assert_eq!((world.count("confirmation.requested"), world.count("confirmation.resolved")), (4, 1));
     assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (1, yuan("50.00")));
 }
@@ -271,7 +271,7 @@ fn case_18_a_card_host_that_refuses_for_now_is_asked_again_under_the_same_key_an
 #[test]
 fn case_19_a_credit_without_an_answer_is_neither_refunded_nor_sent_by_a_second_question() {
     let mut world = topped_up("50.00");
-    world.read(1, unknown("xjtu", 1)).wait(3 * 86_400);
+    world.read(1, unknown("school-1", 1)).wait(3 * 86_400);
     assert_eq!(
         (world.status(1), world.count("confirmation.requested"), world.count("refund")),
         (OrderStatus::Uncertain, 1, 0)

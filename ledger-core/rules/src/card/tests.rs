@@ -37,7 +37,7 @@ fn each_refusal_of_a_top_up_has_its_code() {
         request.identity = Some(IdentityAnswer { verified: false, method: LinkMethod::AlipayRealname, checked_at });
     };
     assert_eq!(refusal(&not_verified), Some(RejectionReason::IdentityNotVerified));
-    for (school, reason) in [("xjtu", None), ("other", Some(RejectionReason::SchoolNotEnabled))] {
+    for (school, reason) in [("school-1", None), ("other", Some(RejectionReason::SchoolNotEnabled))] {
         assert_eq!(refusal(&|world, _| world.policy.top_up_schools = vec![name(school)]), reason);
     }
 }
@@ -64,7 +64,7 @@ fn an_offline_card_is_credited_when_a_load_terminal_has_written_it() {
 #[test]
 fn a_final_refusal_waits_on_2210_for_the_refund_file() {
     let mut world = paid("200.00", "200.00");
-    world.read(1, failed("xjtu", 1, false));
+    world.read(1, failed("school-1", 1, false));
     assert_eq!(world.books.total(RefundPayable), -Balance::from(yuan("200.00")));
     let wanted = world.wanted(1);
     assert!(matches!(&wanted[..], [wanted] if wanted.when == When::ByFile), "{wanted:?}");
@@ -108,7 +108,7 @@ fn parts_of_a_top_up_are_refunded_once_each_and_never_more_than_is_left() {
     let mut world = paid("100.00", "100.00");
     world.read(1, credited("100.00", CreditMode::Online));
     let capture = world.order(1).captures[0].id;
-    let debited_back = |number, amount| revoked("xjtu", RevocationReason::CardDebitedBack, number, amount);
+    let debited_back = |number, amount| revoked("school-1", RevocationReason::CardDebitedBack, number, amount);
     for _ in 0..2 {
         world.read(1, debited_back("1", "30.00")).read(1, asked_back(1, capture, "30.00"));
     }
@@ -125,7 +125,7 @@ fn a_subsidy_is_restricted_value_of_its_own_and_counts_once() {
     let mut world = World::of(StreamKind::Card, "10:00:00");
     let grant = SubsidyGranted {
         grant_no: "G1".into(),
-        school: name("xjtu"),
+        school: name("school-1"),
         amount: yuan("100.00"),
         period: "2025-03".into(),
     };
@@ -133,7 +133,7 @@ fn a_subsidy_is_restricted_value_of_its_own_and_counts_once() {
     let card = world.state.card().unwrap();
     assert_eq!((card.subsidy, card.balance), (yuan("85.00").into(), Balance::ZERO));
     assert_eq!(world.books.total(SubsidyLiability), -Balance::from(yuan("85.00")));
-    assert_eq!(world.books.balance(SubsidyReceivable, "xjtu"), yuan("100.00").into());
+    assert_eq!(world.books.balance(SubsidyReceivable, "school-1"), yuan("100.00").into());
 }
 
 #[test]

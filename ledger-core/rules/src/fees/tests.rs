@@ -39,8 +39,8 @@ fn several_items_are_paid_at_once_and_each_is_posted() {
     assert_eq!(world.status(1), OrderStatus::PaidUnconfirmed, "a line is missing");
     world.read(1, posted(2, "tuition", "2000.00"));
     assert_eq!((world.status(1), arrears(&world)), (OrderStatus::Completed, yuan("3200.00").into()));
-    assert_eq!(world.books.balance(SchoolFeePayable, "xjtu/dorm/2025"), -Balance::from(yuan("1200.00")));
-    assert_eq!(world.books.balance(SchoolFeePayable, "xjtu/tuition/2025"), -Balance::from(yuan("2000.00")));
+    assert_eq!(world.books.balance(SchoolFeePayable, "school-1/dorm/2025"), -Balance::from(yuan("1200.00")));
+    assert_eq!(world.books.balance(SchoolFeePayable, "school-1/tuition/2025"), -Balance::from(yuan("2000.00")));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_reduction_lowers_what_is_owed_and_counts_once() {
     let mut world = student();
     let reduced = FeeItemAdjusted {
         adjustment_no: "A1".into(),
-        school: name("xjtu"),
+        school: name("school-1"),
         fee_item: "tuition".into(),
         billing_year: 2025,
         change: "-1200.00".parse().unwrap(),
@@ -116,7 +116,7 @@ fn more_than_was_asked_for_goes_back_once_the_rest_is_posted() {
 fn a_line_that_the_school_refuses_goes_back_and_the_others_stay() {
     let mut world = student();
     world.read(1, fee_payment(&[("dorm", "1200.00"), ("tuition", "2000.00")])).read(1, by_ejt("e1", "3200.00"));
-    world.read(1, posted(1, "dorm", "1200.00")).read(1, failed("xjtu", 1, false));
+    world.read(1, posted(1, "dorm", "1200.00")).read(1, failed("school-1", 1, false));
     assert_eq!(world.order(1).refund_open(), yuan("2000.00"));
     assert_eq!(arrears(&world), yuan("5200.00").into());
 }

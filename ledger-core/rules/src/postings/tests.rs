@@ -91,7 +91,7 @@ fn paid_manually() -> RefundPaidManually {
 
 fn bought(funding: Funding) -> PurchasePosted {
     PurchasePosted {
-        school: name("xjtu"),
+        school: name("school-1"),
         merchant: "canteen-1".into(),
         amount: yuan("5.00"),
         funding,
@@ -102,13 +102,13 @@ fn bought(funding: Funding) -> PurchasePosted {
 }
 
 fn granted() -> SubsidyGranted {
-    SubsidyGranted { grant_no: "1".into(), school: name("xjtu"), amount: yuan("5.00"), period: "2025-03".into() }
+    SubsidyGranted { grant_no: "1".into(), school: name("school-1"), amount: yuan("5.00"), period: "2025-03".into() }
 }
 
 fn lost(borne_by: Bearer) -> ChargebackClosed {
     let of_an_item = (Some("dorm".to_owned()), Some(2025));
     let closed = dispute_closed("5.00", DisputeOutcome::Lost, borne_by);
-    ChargebackClosed { beneficiary: name("xjtu"), fee_item: of_an_item.0, billing_year: of_an_item.1, ..closed }
+    ChargebackClosed { beneficiary: name("school-1"), fee_item: of_an_item.0, billing_year: of_an_item.1, ..closed }
 }
 
 /// A batch of 10.00 gross, with refunds that make its net what it is.
@@ -146,7 +146,7 @@ fn of_merchant(amount: &str) -> RemittedItem {
 }
 
 fn borne_by_the_school(items: Vec<RemittedItem>) -> SettlementReported {
-    let (fees_borne_by, beneficiary) = (Some(Bearer::Beneficiary), Some(name("xjtu")));
+    let (fees_borne_by, beneficiary) = (Some(Bearer::Beneficiary), Some(name("school-1")));
     SettlementReported { fees_borne_by, beneficiary, fee_items: items, ..batch("5.00", "0.03") }
 }
 
@@ -187,27 +187,27 @@ fn of_orders() -> Vec<(&'static str, Event, &'static [&'static str])> {
         ("a debit reversed", on(CARD, reversed(&capture_of(Method::Withholding))), &["1210 STREAM 5.00", "1110 ums-pos -5.00"]),
         ("nothing was charged", on(LOAN, nothing_charged("ums-pos", "t1")), &[]),
         ("booked", on(LOAN, confirmed("5.00")), &["2010 ORDER 5.00", "2110 cdb/STREAM -5.00"]),
-        ("credited", on(CARD, credited("5.00", CreditMode::Online)), &["2010 ORDER 5.00", "2130 xjtu/STREAM -5.00"]),
-        ("credited, to be loaded", on(CARD, credited("5.00", CreditMode::PendingLoad)), &["2010 ORDER 5.00", "2131 xjtu/STREAM -5.00"]),
-        ("loaded", on(CARD, loaded("5.00", 1)), &["2131 xjtu/STREAM 5.00", "2130 xjtu/STREAM -5.00"]),
-        ("posted to a fee", on(FEES, posted(1, "dorm", "5.00")), &["2010 ORDER 5.00", "2120 xjtu/dorm/2025 -5.00"]),
+        ("credited", on(CARD, credited("5.00", CreditMode::Online)), &["2010 ORDER 5.00", "2130 school-1/STREAM -5.00"]),
+        ("credited, to be loaded", on(CARD, credited("5.00", CreditMode::PendingLoad)), &["2010 ORDER 5.00", "2131 school-1/STREAM -5.00"]),
+        ("loaded", on(CARD, loaded("5.00", 1)), &["2131 school-1/STREAM 5.00", "2130 school-1/STREAM -5.00"]),
+        ("posted to a fee", on(FEES, posted(1, "dorm", "5.00")), &["2010 ORDER 5.00", "2120 school-1/dorm/2025 -5.00"]),
         ("settled by a person", on(LOAN, ConfirmationResolved { target: name("cdb"), outcome: Resolution::Confirmed, evidence: Evidence::Manual, by: "x".into() }), &[]),
         ("undone by the bank", on(LOAN, revoked("cdb", BankUndid, None)), &["2110 cdb/STREAM 5.00", "2010 ORDER -5.00"]),
-        ("debited back", on(CARD, revoked("xjtu", CardDebitedBack, None)), &["2130 xjtu/STREAM 5.00", "2010 ORDER -5.00"]),
-        ("debited back before it was loaded", on(CARD, revoked("xjtu", CardDebitedBack, Some(CreditMode::PendingLoad))), &["2131 xjtu/STREAM 5.00", "2010 ORDER -5.00"]),
-        ("a fee unposted", on(FEES, unposted("1", "dorm", "5.00")), &["2120 xjtu/dorm/2025 5.00", "2010 ORDER -5.00"]),
-        ("a fee unposted from no item", on(FEES, revoked("xjtu", FeeUnposted, None)), &[]),
-        ("a purchase returned", on(CARD, returned("1", "5.00")), &["2140 xjtu/canteen-1 5.00", "1210 STREAM -5.00"]),
-        ("bought with the card", on(CARD, bought(Funding::CardBalance)), &["2130 xjtu/STREAM 5.00", "2140 xjtu/canteen-1 -5.00"]),
-        ("bought with a subsidy", on(CARD, bought(Funding::Subsidy)), &["2132 xjtu/STREAM 5.00", "2140 xjtu/canteen-1 -5.00"]),
-        ("bought by withholding", on(CARD, bought(Funding::Withholding)), &["1210 STREAM 5.00", "2140 xjtu/canteen-1 -5.00"]),
+        ("debited back", on(CARD, revoked("school-1", CardDebitedBack, None)), &["2130 school-1/STREAM 5.00", "2010 ORDER -5.00"]),
+        ("debited back before it was loaded", on(CARD, revoked("school-1", CardDebitedBack, Some(CreditMode::PendingLoad))), &["2131 school-1/STREAM 5.00", "2010 ORDER -5.00"]),
+        ("a fee unposted", on(FEES, unposted("1", "dorm", "5.00")), &["2120 school-1/dorm/2025 5.00", "2010 ORDER -5.00"]),
+        ("a fee unposted from no item", on(FEES, revoked("school-1", FeeUnposted, None)), &[]),
+        ("a purchase returned", on(CARD, returned("1", "5.00")), &["2140 school-1/canteen-1 5.00", "1210 STREAM -5.00"]),
+        ("bought with the card", on(CARD, bought(Funding::CardBalance)), &["2130 school-1/STREAM 5.00", "2140 school-1/canteen-1 -5.00"]),
+        ("bought with a subsidy", on(CARD, bought(Funding::Subsidy)), &["2132 school-1/STREAM 5.00", "2140 school-1/canteen-1 -5.00"]),
+        ("bought by withholding", on(CARD, bought(Funding::Withholding)), &["1210 STREAM 5.00", "2140 school-1/canteen-1 -5.00"]),
         ("uploaded and not yet posted", on(CARD, offline(&World::at("10:00:00"), "5.00", Funding::Withholding, 0)), &[]),
-        ("given back to the card", on(CARD, given_back("1", "5.00", Funding::CardBalance)), &["2140 xjtu/canteen-1 5.00", "2130 xjtu/STREAM -5.00"]),
-        ("given back to the subsidy", on(CARD, given_back("1", "5.00", Funding::Subsidy)), &["2140 xjtu/canteen-1 5.00", "2132 xjtu/STREAM -5.00"]),
+        ("given back to the card", on(CARD, given_back("1", "5.00", Funding::CardBalance)), &["2140 school-1/canteen-1 5.00", "2130 school-1/STREAM -5.00"]),
+        ("given back to the subsidy", on(CARD, given_back("1", "5.00", Funding::Subsidy)), &["2140 school-1/canteen-1 5.00", "2132 school-1/STREAM -5.00"]),
         ("uncollected for now", on(CARD, WithholdingUncollected { bearer: None, ..given_up(yuan("5.00"), LossBearer::Operator) }), &[]),
         ("given up by the operator", on(CARD, given_up(yuan("5.00"), LossBearer::Operator)), &["5020 withholding 5.00", "1210 STREAM -5.00"]),
-        ("given up by the merchant", on(CARD, given_up(yuan("5.00"), LossBearer::Merchant)), &["2140 xjtu/canteen-1 5.00", "1210 STREAM -5.00"]),
-        ("granted", on(CARD, granted()), &["1220 xjtu 5.00", "2132 xjtu/STREAM -5.00"]),
+        ("given up by the merchant", on(CARD, given_up(yuan("5.00"), LossBearer::Merchant)), &["2140 school-1/canteen-1 5.00", "1210 STREAM -5.00"]),
+        ("granted", on(CARD, granted()), &["1220 school-1 5.00", "2132 school-1/STREAM -5.00"]),
     ]
 }
 
@@ -225,9 +225,9 @@ fn of_refunds_and_disputes() -> Vec<(&'static str, Event, &'static [&'static str
         ("disputed", on(LOAN, chargeback(Uuid::nil(), "5.00")), &["1330 CB1 5.00", "1110 ums-pos -5.00"]),
         ("a dispute won", on(LOAN, dispute_closed("5.00", DisputeOutcome::Won, Bearer::Operator)), &["1110 ums-pos 5.00", "1330 CB1 -5.00"]),
         ("a dispute lost by the operator", on(LOAN, lost(Bearer::Operator)), &["5020 chargeback 5.00", "1330 CB1 -5.00"]),
-        ("a dispute about a loan lost by the bank", on(LOAN, lost(Bearer::Beneficiary)), &["2110 xjtu/STREAM 5.00", "1330 CB1 -5.00"]),
-        ("a dispute about a card lost by the school", on(CARD, lost(Bearer::Beneficiary)), &["2130 xjtu/STREAM 5.00", "1330 CB1 -5.00"]),
-        ("a dispute about a fee lost by the school", on(FEES, lost(Bearer::Beneficiary)), &["2120 xjtu/dorm/2025 5.00", "1330 CB1 -5.00"]),
+        ("a dispute about a loan lost by the bank", on(LOAN, lost(Bearer::Beneficiary)), &["2110 school-1/STREAM 5.00", "1330 CB1 -5.00"]),
+        ("a dispute about a card lost by the school", on(CARD, lost(Bearer::Beneficiary)), &["2130 school-1/STREAM 5.00", "1330 CB1 -5.00"]),
+        ("a dispute about a fee lost by the school", on(FEES, lost(Bearer::Beneficiary)), &["2120 school-1/dorm/2025 5.00", "1330 CB1 -5.00"]),
     ]
 }
 
@@ -237,14 +237,14 @@ fn of_settlement() -> Vec<(&'static str, Event, &'static [&'static str])> {
     vec![
         ("settled", of_a_channel(batch("5.00", "0.03")), &["1120 ums-pos 5.00", "1110 ums-pos -5.00", "5010 ums-pos 0.03", "1110 ums-pos -0.03"]),
         ("settled with nothing to pay", of_a_channel(batch("-5.00", "0.03")), &["5010 ums-pos 0.03", "1110 ums-pos -0.03"]),
-        ("settled, fees borne by fee items", of_a_channel(borne_by_the_school(vec![of_fee("dorm", "0.01"), of_fee("tuition", "0.02")])), &["1120 ums-pos 5.00", "1110 ums-pos -5.00", "2120 xjtu/dorm/2025 0.01", "1110 ums-pos -0.01", "2120 xjtu/tuition/2025 0.02", "1110 ums-pos -0.02"]),
-        ("settled, fees borne by a merchant", of_a_channel(borne_by_the_school(vec![of_merchant("0.03")])), &["1120 ums-pos 5.00", "1110 ums-pos -5.00", "2140 xjtu/canteen-1 0.03", "1110 ums-pos -0.03"]),
+        ("settled, fees borne by fee items", of_a_channel(borne_by_the_school(vec![of_fee("dorm", "0.01"), of_fee("tuition", "0.02")])), &["1120 ums-pos 5.00", "1110 ums-pos -5.00", "2120 school-1/dorm/2025 0.01", "1110 ums-pos -0.01", "2120 school-1/tuition/2025 0.02", "1110 ums-pos -0.02"]),
+        ("settled, fees borne by a merchant", of_a_channel(borne_by_the_school(vec![of_merchant("0.03")])), &["1120 ums-pos 5.00", "1110 ums-pos -5.00", "2140 school-1/canteen-1 0.03", "1110 ums-pos -0.03"]),
         ("received", of_a_channel(receipt(None, vec![])), &["1010 main 5.00", "1120 ums-pos -5.00"]),
-        ("received by a school for its cards", of_a_channel(receipt(Some("xjtu"), vec![])), &["1020 xjtu 5.00", "1120 ums-pos -5.00"]),
-        ("received by a school for fees", of_a_channel(receipt(Some("xjtu"), vec![of_fee("dorm", "3.00"), of_fee("tuition", "2.00")])), &["2120 xjtu/dorm/2025 3.00", "1120 ums-pos -3.00", "2120 xjtu/tuition/2025 2.00", "1120 ums-pos -2.00"]),
+        ("received by a school for its cards", of_a_channel(receipt(Some("school-1"), vec![])), &["1020 school-1 5.00", "1120 ums-pos -5.00"]),
+        ("received by a school for fees", of_a_channel(receipt(Some("school-1"), vec![of_fee("dorm", "3.00"), of_fee("tuition", "2.00")])), &["2120 school-1/dorm/2025 3.00", "1120 ums-pos -3.00", "2120 school-1/tuition/2025 2.00", "1120 ums-pos -2.00"]),
         ("remitted to a bank", of_a_channel(remitted("cdb", vec![contract])), &["2110 cdb/loan:AEAQCAIBAEAQCAIB 5.00", "1010 main -5.00"]),
-        ("remitted to fee items", of_a_channel(remitted("xjtu", vec![of_fee("dorm", "3.00"), of_fee("tuition", "2.00")])), &["2120 xjtu/dorm/2025 3.00", "1010 main -3.00", "2120 xjtu/tuition/2025 2.00", "1010 main -2.00"]),
-        ("remitted to a merchant", of_a_channel(remitted("xjtu", vec![of_merchant("5.00")])), &["2140 xjtu/canteen-1 5.00", "1010 main -5.00"]),
+        ("remitted to fee items", of_a_channel(remitted("school-1", vec![of_fee("dorm", "3.00"), of_fee("tuition", "2.00")])), &["2120 school-1/dorm/2025 3.00", "1010 main -3.00", "2120 school-1/tuition/2025 2.00", "1010 main -2.00"]),
+        ("remitted to a merchant", of_a_channel(remitted("school-1", vec![of_merchant("5.00")])), &["2140 school-1/canteen-1 5.00", "1010 main -5.00"]),
     ]
 }
 

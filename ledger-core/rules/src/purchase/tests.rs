@@ -29,7 +29,7 @@ fn refused(world: &World, number: u8) -> Option<RejectionReason> {
 fn limit(world: &World, daily: &str) -> SpendingLimitSet {
     SpendingLimitSet {
         setting_no: "S1".into(),
-        school: name("xjtu"),
+        school: name("school-1"),
         daily_limit: Some(yuan(daily)),
         set_by: LimitSetter::Parent,
         effective_from: shanghai(&world.now),
@@ -41,7 +41,7 @@ fn a_purchase_from_the_cards_value_is_owed_to_the_merchant() {
     let mut world = card("12:00:00");
     world.read(1, purchase("20.00", Funding::CardBalance));
     assert_eq!(world.status(1), OrderStatus::Completed);
-    assert_eq!(world.books.balance(CampusMerchantPayable, "xjtu/canteen-1"), -Balance::from(yuan("20.00")));
+    assert_eq!(world.books.balance(CampusMerchantPayable, "school-1/canteen-1"), -Balance::from(yuan("20.00")));
     assert_eq!(world.state.card().unwrap().balance, -Balance::from(yuan("20.00")));
     world.read(1, given_back("r1", "20.00", Funding::CardBalance));
     assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Refunded, Default::default()));
@@ -66,7 +66,7 @@ fn a_card_whose_loss_was_reported_buys_nothing() {
     let mut world = card("12:00:00");
     let report = CardSuspended {
         report_no: "L1".into(),
-        school: name("xjtu"),
+        school: name("school-1"),
         reason: SuspensionReason::Loss,
         effective_at: shanghai(&world.now),
     };
@@ -76,7 +76,7 @@ fn a_card_whose_loss_was_reported_buys_nothing() {
     world.read(2, upload);
     let posted = world.order(2).purchase.as_ref().unwrap().posted.as_ref().unwrap();
     assert_eq!(posted.flags, [PurchaseFlag::CardSuspended], "it was bought, so the fact is kept");
-    let found = CardReinstated { report_no: "L1".into(), school: name("xjtu"), effective_at: shanghai(&world.now) };
+    let found = CardReinstated { report_no: "L1".into(), school: name("school-1"), effective_at: shanghai(&world.now) };
     world.told(found).read(3, purchase("5.00", Funding::CardBalance));
     assert_eq!(refused(&world, 3), None);
 }
@@ -102,7 +102,7 @@ fn a_swipe_is_debited_at_alipay_and_the_cards_value_stays() {
     world.read(1, debited("a1", "12.50"));
     assert_eq!((world.status(1), debt(&world)), (OrderStatus::Completed, Balance::ZERO));
     assert_eq!(world.state.card().unwrap().balance, Balance::ZERO);
-    assert_eq!(world.books.balance(CampusMerchantPayable, "xjtu/canteen-1"), -Balance::from(yuan("12.50")));
+    assert_eq!(world.books.balance(CampusMerchantPayable, "school-1/canteen-1"), -Balance::from(yuan("12.50")));
     assert!(world.wanted(1).is_empty() && breaks_of(world.order(1), &world.policy).is_empty());
 }
 

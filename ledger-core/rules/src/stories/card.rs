@@ -43,12 +43,12 @@ fn to_a_top_up(world: &mut World, number: u8, random: &mut Rng) {
         4..=6 => paid_by("bestpay-web", &format!("{number}-{}", random.u8(..3)), amount).into(),
         7 | 8 => credited("100.00", mode).into(),
         9 => loaded("100.00", 1).into(),
-        10..=12 => money::answered("xjtu", random),
+        10..=12 => money::answered("school-1", random),
         13 => money::unclear(random),
         14 => money::shown(random),
         _ => {
             let (number, amount) = [("1", "10.00"), ("2", "90.00")][random.usize(..2)];
-            let revoked = revoked("xjtu", RevocationReason::CardDebitedBack, number, amount);
+            let revoked = revoked("school-1", RevocationReason::CardDebitedBack, number, amount);
             ConfirmationRevoked { mode: random.bool().then_some(mode), ..revoked }.into()
         }
     };
@@ -115,7 +115,7 @@ fn debit(world: &World, number: u8, random: &mut Rng) -> Data {
 }
 
 fn about_the_card(world: &mut World, random: &mut Rng) {
-    let (school, now, report_no) = (name("xjtu"), shanghai(&world.now), random.u8(..4).to_string());
+    let (school, now, report_no) = (name("school-1"), shanghai(&world.now), random.u8(..4).to_string());
     let data: Data = match random.u8(..7) {
         0 => CardholderLinked { link_no: report_no, school, holder: Uuid::from_u128(9), method: LinkMethod::Entered }
             .into(),

@@ -34,7 +34,7 @@ pub(super) fn something_happens(world: &mut World, number: u8, random: &mut Rng)
         2..=6 => fee_payment(lines(number)).into(),
         7..=10 => paid(number, random).into(),
         11..=13 => posted_line(number, random).into(),
-        14..=16 => money::answered("xjtu", random),
+        14..=16 => money::answered("school-1", random),
         17 => money::unclear(random),
         18 => {
             let (item, amount) = lines(number)[0];
@@ -53,7 +53,7 @@ fn about_the_account(world: &mut World, random: &mut Rng) {
     } else {
         world.told(FeeItemAdjusted {
             adjustment_no: random.u8(..4).to_string(),
-            school: name("xjtu"),
+            school: name("school-1"),
             fee_item: fee_item.into(),
             billing_year: 2025,
             change: ["-100.00", "50.00"][random.usize(..2)].parse().unwrap(),

@@ -153,7 +153,7 @@ fn cards_and_fee_items_hold_what_the_books_hold() {
             assert_eq!([card.balance, card.pending_load, card.subsidy], held, "story {what}");
         }
         for item in world.state.fees().into_iter().flat_map(|account| account.items.values()) {
-            let owner = format!("xjtu/{}/{}", item.fee_item, item.billing_year);
+            let owner = format!("school-1/{}/{}", item.fee_item, item.billing_year);
             assert_eq!(item.posted, -world.books.balance(SchoolFeePayable, &owner), "story {what}: {owner}");
         }
         if let Some(contract) = world.state.loan() {

@@ -64,7 +64,7 @@ fn disputes(world: &mut World, number: u8, capture: &Capture, random: &mut Rng) 
             amount: capture.amount,
             outcome: if random.bool() { DisputeOutcome::Won } else { DisputeOutcome::Lost },
             borne_by: Bearer::Operator,
-            beneficiary: name("xjtu"),
+            beneficiary: name("school-1"),
             fee_item: None,
             billing_year: None,
             business_date: capture.business_date,

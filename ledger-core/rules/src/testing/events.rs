@@ -197,7 +197,7 @@ fn answered_at() -> DateTime<chrono::FixedOffset> {
 pub fn top_up(amount: &str) -> TopUpRequested {
     TopUpRequested {
         channel: name("bestpay-web"),
-        school: name("xjtu"),
+        school: name("school-1"),
         amount: yuan(amount),
         method: None,
         card: CardAnswer { found: true, name_matches: true, checked_at: answered_at() },
@@ -208,7 +208,7 @@ pub fn top_up(amount: &str) -> TopUpRequested {
 
 pub fn credited(amount: &str, mode: CreditMode) -> CardCredited {
     CardCredited {
-        target: name("xjtu"),
+        target: name("school-1"),
         amount: yuan(amount),
         mode,
         host_ref: None,
@@ -220,7 +220,7 @@ pub fn credited(amount: &str, mode: CreditMode) -> CardCredited {
 /// A fee item of the year 2025.
 pub fn assessed(fee_item: &str, amount: &str, instalments_allowed: bool) -> FeeItemAssessed {
     FeeItemAssessed {
-        school: name("xjtu"),
+        school: name("school-1"),
         student: Uuid::from_u128(1),
         fee_item: fee_item.into(),
         billing_year: 2025,
@@ -239,7 +239,7 @@ pub fn fee_payment(lines: &[(&str, &str)]) -> FeePaymentRequested {
     let lines: Vec<FeeLine> = (1..).zip(lines).map(line).collect();
     FeePaymentRequested {
         channel: name("ejt"),
-        school: name("xjtu"),
+        school: name("school-1"),
         student: Uuid::from_u128(1),
         amount: lines.iter().map(|line| line.amount).sum(),
         lines,
@@ -251,7 +251,7 @@ pub fn fee_payment(lines: &[(&str, &str)]) -> FeePaymentRequested {
 
 pub fn posted(line: u16, fee_item: &str, amount: &str) -> FeePosted {
     FeePosted {
-        target: name("xjtu"),
+        target: name("school-1"),
         line,
         fee_item: fee_item.into(),
         billing_year: 2025,
@@ -265,7 +265,7 @@ pub fn posted(line: u16, fee_item: &str, amount: &str) -> FeePosted {
 pub fn purchase(amount: &str, funding: Funding) -> PurchaseRequested {
     PurchaseRequested {
         channel: name("campus-pos"),
-        school: name("xjtu"),
+        school: name("school-1"),
         merchant: "canteen-1".into(),
         amount: yuan(amount),
         funding,
@@ -297,7 +297,7 @@ pub fn offline(world: &World, amount: &str, funding: Funding, age_s: i64) -> Off
 /// A load terminal wrote a top-up to the card.
 pub fn loaded(amount: &str, card_counter: u32) -> CardValueLoaded {
     CardValueLoaded {
-        target: name("xjtu"),
+        target: name("school-1"),
         amount: yuan(amount),
         load_terminal: "L1".into(),
         card_counter,
@@ -309,7 +309,7 @@ pub fn loaded(amount: &str, card_counter: u32) -> CardValueLoaded {
 pub fn given_back(number: &str, amount: &str, funding: Funding) -> PurchaseRefunded {
     PurchaseRefunded {
         refund_no: number.into(),
-        school: name("xjtu"),
+        school: name("school-1"),
         merchant: "canteen-1".into(),
         amount: yuan(amount),
         funding,
@@ -320,7 +320,7 @@ pub fn given_back(number: &str, amount: &str, funding: Funding) -> PurchaseRefun
 pub fn returned(number: &str, amount: &str) -> ConfirmationRevoked {
     ConfirmationRevoked {
         merchant: Some("canteen-1".into()),
-        ..revoked("xjtu", RevocationReason::PurchaseReturned, number, amount)
+        ..revoked("school-1", RevocationReason::PurchaseReturned, number, amount)
     }
 }
 
@@ -329,14 +329,14 @@ pub fn unposted(number: &str, fee_item: &str, amount: &str) -> ConfirmationRevok
     ConfirmationRevoked {
         fee_item: Some(fee_item.into()),
         billing_year: Some(2025),
-        ..revoked("xjtu", RevocationReason::FeeUnposted, number, amount)
+        ..revoked("school-1", RevocationReason::FeeUnposted, number, amount)
     }
 }
 
 /// A person gives a debit up.
 pub fn given_up(amount: Amount, bearer: LossBearer) -> WithholdingUncollected {
     WithholdingUncollected {
-        school: name("xjtu"),
+        school: name("school-1"),
         merchant: "canteen-1".into(),
         amount,
         tries: 1,
