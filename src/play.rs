@@ -69,9 +69,12 @@ impl Stage {
     pub async fn open(mut config: Config, start: DateTime<FixedOffset>) -> Result<Self> {
         let clock = Clock::simulated(start.to_utc());
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let sandbox = Sandbox::start(any_port, SandboxConfig::default(), clock.clone()).await?;
+        let played = SandboxConfig { policy: config.policy.clone(), ..SandboxConfig::default() };
+        let sandbox = Sandbox::start(any_port, played, clock.clone()).await?;
         config.calls.bank_url.clone_from(&sandbox.bank_url);
         config.calls.acquirer_url.clone_from(&sandbox.acquirer_url);
+        config.calls.card_host_url.clone_from(&sandbox.schools_url);
+        config.calls.school_url.clone_from(&sandbox.schools_url);
         config.listen = any_port;
         let house = House::open(config, clock).await?;
         house.apply_topics().await?;

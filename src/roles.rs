@@ -30,7 +30,7 @@ pub enum Role {
     Coordinator,
     /// Makes the calls that decisions ask for
     Executor,
-    /// Plays the acquirer and the bank
+    /// Plays the acquirer, the bank and the schools
     Sandbox,
 }
 
@@ -116,6 +116,7 @@ impl Running {
                 if let Some(door) = config.door.take_if(|door| door.tokens.is_empty()) {
                     config.door = Some(house.sandbox_door(door.url)?);
                 }
+                config.policy = policy;
                 let listen = house.config.sandbox_listen;
                 let sandbox = Sandbox::start(listen, config, house.clock.clone()).await;
                 self.sandbox = Some(sandbox.with_context(|| {
@@ -134,7 +135,8 @@ impl Running {
         self.door = Some(listener.local_addr()?);
         let config = DoorConfig { clients: house.clients()?, ..house.config.door.clone() };
         let (log, topic, clock) = (house.log.clone(), house.events_topic(), house.clock.clone());
-        let door = Door::new(config, log, topic, clock, house.pool.clone(), house.tokens.clone());
+        let door =
+            Door::new(config, log, topic, clock, house.pool.clone(), house.tokens.clone(), house.config.policy.clone());
         let operators = middleware::from_fn_with_state(door.clone(), door::operators_only);
         let reports = projections::api::router(house.pool.clone()).layer(operators);
         let others = reports.merge(crate::openapi::router()).merge(projections::api::console());

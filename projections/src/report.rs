@@ -14,6 +14,8 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct OrderReport {
     pub order_id: String,
+    /// `loan_repayment`, `card_top_up`, `fee_payment` or `purchase`; absent while no request is known.
+    pub kind: Option<String>,
     pub channel: Option<String>,
     pub status: String,
     /// The status in Chinese.
@@ -53,28 +55,29 @@ pub struct PositionReport {
 }
 
 const ORDER_COLUMNS: &str =
-    "order_id, channel, status, payment, fulfilment, refund, reason, requested::text, captured::text,
+    "order_id, kind, channel, status, payment, fulfilment, refund, reason, requested::text, captured::text,
     confirmed::text, refunded::text, refund_open::text, requested_at, position";
 
 fn order(row: &Row) -> OrderReport {
-    let status: String = row.get(2);
+    let status: String = row.get(3);
     let known = OrderStatus::ALL.iter().find(|known| known.as_str() == status);
     OrderReport {
         order_id: row.get(0),
-        channel: row.get(1),
+        kind: row.get(1),
+        channel: row.get(2),
         status_zh: known.map(|known| known.zh()).unwrap_or_default().to_owned(),
         status,
-        payment: row.get(3),
-        fulfilment: row.get(4),
-        refund: row.get(5),
-        reason: row.get(6),
-        requested: row.get(7),
-        captured: row.get(8),
-        confirmed: row.get(9),
-        refunded: row.get(10),
-        refund_open: row.get(11),
-        requested_at: row.get(12),
-        position: row.get(13),
+        payment: row.get(4),
+        fulfilment: row.get(5),
+        refund: row.get(6),
+        reason: row.get(7),
+        requested: row.get(8),
+        captured: row.get(9),
+        confirmed: row.get(10),
+        refunded: row.get(11),
+        refund_open: row.get(12),
+        requested_at: row.get(13),
+        position: row.get(14),
     }
 }
 

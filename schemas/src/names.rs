@@ -132,6 +132,15 @@ impl StreamKind {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
     }
 
+    /// How the keys of such streams begin.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Loan => "loan:",
+            Self::Card => "card:",
+            Self::Fees => "fees:",
+        }
+    }
+
     /// The first letter of the order numbers on such a stream.
     pub fn letter(self) -> char {
         match self {

@@ -138,6 +138,7 @@ async fn reversed(stage: &Stage) -> Result<OrderId> {
         capture_id: Some(found.id),
         amount: yuan("450.00")?,
         reason: ReversalReason::OperatorSync,
+        method: None,
         channel_txn_no: capture.channel_txn_no.clone(),
         business_date: capture.business_date,
         evidence: Evidence::Query,
@@ -183,7 +184,9 @@ async fn pay(stage: &Stage, order: &OrderId, channel: &str, method: Method, amou
 async fn receipt(stage: &Stage, order: &OrderId, channel: &str, outcome_text: ReceiptText) -> Result<()> {
     let source = format!("/channels/{channel}");
     let medium = if channel == POS { Medium::Slip } else { Medium::Screen };
-    stage.tell(&source, &[stage.event(&source, order, ReceiptPrinted { medium, outcome_text })]).await
+    stage
+        .tell(&source, &[stage.event(&source, order, ReceiptPrinted { medium, outcome_text, slip_sha256: None })])
+        .await
 }
 
 /// Gross, refunds, fee, net and number of transactions of each channel's batch for T.
@@ -203,6 +206,9 @@ async fn settle(stage: &Stage) -> Result<()> {
             refunds: yuan(refunds)?,
             chargebacks: Amount::ZERO,
             fees: yuan(fees)?,
+            fees_borne_by: None,
+            beneficiary: None,
+            fee_items: Vec::new(),
             carried_in: Balance::ZERO,
             net: net.parse()?,
             transactions,
@@ -216,6 +222,8 @@ async fn settle(stage: &Stage) -> Result<()> {
             bank_ref: format!("IN-20250311-{channel}"),
             value_date: "2025-03-11".parse()?,
             amount: yuan(net)?,
+            straight_to: None,
+            items: Vec::new(),
         };
         stage.tell(FINANCE, &[Event::about_channel(FINANCE, &name, stage.now(), received)]).await?;
     }
@@ -226,7 +234,7 @@ async fn remit(stage: &Stage, day: &Day) -> Result<()> {
     let owed = [("A1", "5000.00"), ("A2", "1200.00"), ("A6 again", "600.00")];
     let item = |(name, amount): (&str, &str)| {
         let order = day.orders.iter().find(|(label, _)| *label == name).context("an order of the day is missing")?;
-        Ok(RemittedItem { contract: order.1.stream(), amount: yuan(amount)? })
+        Ok(RemittedItem::of_contract(order.1.stream(), yuan(amount)?))
     };
     let data = FundsRemitted {
         beneficiary: "cdb".parse()?,

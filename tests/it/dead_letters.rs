@@ -43,7 +43,7 @@ async fn scribble(stage: &Stage, stream: &Stream) -> Result<Position> {
 fn resolved(stage: &Stage, stream: &Stream, at: Position) -> Event {
     let data =
         DeadLetterResolved { partition: at.partition, offset: at.offset, resolution: "a slip of the pen".into() };
-    Event::about_contract(OPERATOR, stream, stage.now(), data)
+    Event::about_stream(OPERATOR, stream, stage.now(), data)
 }
 
 async fn open_letters(stage: &Stage) -> Result<i64> {

@@ -13,7 +13,7 @@ use ledger::{
     roles::{Role, Running},
 };
 use ledger_tests::stage_at;
-use producers::sandbox::{BankStep, NoticeStep, RefundStep, Script};
+use producers::sandbox::{BankStep, MoveStep, NoticeStep, Script};
 use projections::report::{self, OrderReport};
 use schemas::{
     Event, OrderId, Position,
@@ -82,7 +82,7 @@ async fn paid(stage: &Stage, channel: &str, contract: &str, amount: &str, script
 async fn s01_a_captured_and_confirmed_repayment_is_completed_and_owed_to_the_bank() -> Result<()> {
     let stage = stage_at("10:00:00").await?;
     let id = paid(&stage, POS, "K", "5000.00", Script::default()).await?;
-    let receipt = ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Success };
+    let receipt = ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Success, slip_sha256: None };
     let source = format!("/channels/{POS}");
     stage.tell(&source, &[stage.event(&source, &id, receipt)]).await?;
     stage.rest().await?;
@@ -240,6 +240,10 @@ async fn s11_a_confirmation_after_the_refund_is_a_break_until_the_bank_revokes()
         amount: yuan("100.00")?,
         reason: RevocationReason::BankUndid,
         by: "cdb".into(),
+        mode: None,
+        fee_item: None,
+        billing_year: None,
+        merchant: None,
     };
     stage.tell("/banks/cdb", &[stage.event("/banks/cdb", &id, revoked)]).await?;
     stage.rest().await?;
@@ -261,6 +265,7 @@ async fn s12_a_confirmation_before_the_refund_is_sent_cancels_it() -> Result<()>
         tries: 1,
         code: "F01".into(),
         message: String::new(),
+        retryable: false,
         evidence: Evidence::Query,
     };
     let resolved = ConfirmationResolved {
@@ -295,6 +300,7 @@ async fn s13_a_capture_without_a_slip_is_synchronised_and_reversed() -> Result<(
         capture_id: Some(found.id),
         amount: yuan("450.00")?,
         reason: ReversalReason::OperatorSync,
+        method: None,
         channel_txn_no: capture.channel_txn_no.clone(),
         business_date: capture.business_date,
         evidence: Evidence::Query,
@@ -303,7 +309,8 @@ async fn s13_a_capture_without_a_slip_is_synchronised_and_reversed() -> Result<(
     stage.rest().await?;
     assert_eq!(status(&stage, &id).await?, "reversed");
     assert!(report::balances(&stage.house.pool).await?.is_empty());
-    let copy = ReceiptReprinted { medium: Medium::Slip, outcome_text: ReceiptText::Refunded, copy_no: 2 };
+    let copy =
+        ReceiptReprinted { medium: Medium::Slip, outcome_text: ReceiptText::Refunded, copy_no: 2, slip_sha256: None };
     stage.tell(&source, &[stage.event(&source, &id, copy)]).await?;
     stage.rest().await?;
     assert!(report::balances(&stage.house.pool).await?.is_empty(), "a reprint posts nothing");
@@ -358,14 +365,14 @@ async fn a_sandbox_beside_the_door_tells_it_of_payments() -> Result<()> {
 async fn a_refund_with_a_lost_answer_is_asked_about_and_never_paid_twice() -> Result<()> {
     let stage = stage_at("10:00:00").await?;
     for (contract, step) in [
-        ("K1", RefundStep::Http500ButDone),
-        ("K2", RefundStep::Http500NotDone),
-        ("K3", RefundStep::ResetButDone),
-        ("K4", RefundStep::ResetNotDone),
-        ("K5", RefundStep::Accepted { processing: 2 }),
+        ("K1", MoveStep::Http500ButDone),
+        ("K2", MoveStep::Http500NotDone),
+        ("K3", MoveStep::ResetButDone),
+        ("K4", MoveStep::ResetNotDone),
+        ("K5", MoveStep::Accepted { processing: 2 }),
     ] {
         let script =
-            Script { bank: vec![BankStep::Failed], refunds: vec![step, RefundStep::Success], ..Script::default() };
+            Script { bank: vec![BankStep::Failed], refunds: vec![step, MoveStep::Success], ..Script::default() };
         let id = paid(&stage, POS, contract, "100.00", script).await?;
         for _ in 0..6 {
             stage.wait(60).await?;

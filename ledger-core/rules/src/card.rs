@@ -168,6 +168,16 @@ impl Card {
         self.limits.range(..=time).next_back().and_then(|(_, limit)| *limit)
     }
 
+    /// What may be spent a day by the newest setting, though it may not be in force yet.
+    pub fn newest_limit(&self) -> Option<Amount> {
+        self.limits.values().next_back().copied().flatten()
+    }
+
+    /// Whether a report of its loss stands.
+    pub fn is_suspended(&self) -> bool {
+        self.suspensions.values().any(|report| report.from.is_some() && report.until.is_none())
+    }
+
     pub fn spent_on(&self, day: NaiveDate) -> Amount {
         self.spent.get(&day).copied().unwrap_or_default()
     }

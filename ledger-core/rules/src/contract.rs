@@ -119,6 +119,12 @@ impl LoanContract {
         booked.into_iter().filter(|(_, count)| *count > 1).map(|(day, _)| day)
     }
 
+    /// The day of the last repayment that was booked.
+    pub fn last_repaid_on(&self) -> Option<NaiveDate> {
+        let booked = self.attempts.values().filter(|attempt| attempt.standing == Standing::Confirmed);
+        booked.map(|attempt| attempt.day).max()
+    }
+
     /// Orders that lapse at or before `now` unless they are paid.
     pub fn lapsing(&self, now: LogTime) -> impl Iterator<Item = &str> {
         self.attempts

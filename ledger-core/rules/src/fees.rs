@@ -107,8 +107,13 @@ impl FeeAccount {
     pub fn payable(&self, line: &FeeLine) -> Option<(&FeeItem, Balance)> {
         let key = key(&line.fee_item, line.billing_year);
         let item = self.items.get(&key).filter(|item| item.assessed.is_some())?;
-        let in_hand: Amount = self.under_way.values().filter_map(|payment| payment.lines.get(&key)).copied().sum();
-        Some((item, item.outstanding() - in_hand))
+        Some((item, item.outstanding() - self.in_hand(item)))
+    }
+
+    /// What payments under way are to pay of an item.
+    pub fn in_hand(&self, item: &FeeItem) -> Amount {
+        let key = key(&item.fee_item, item.billing_year);
+        self.under_way.values().filter_map(|payment| payment.lines.get(&key)).copied().sum()
     }
 
     /// What is owed in all.

@@ -295,7 +295,7 @@ impl Order {
             Data::ReceiptPrinted(_) => self.receipts = self.receipts.saturating_add(1),
             Data::ReceiptReprinted(data) => {
                 self.receipts = self.receipts.saturating_add(1);
-                self.copies.extend(data.slip_sha256.clone());
+                self.copies.extend(data.slip_sha256.as_ref().map(|hash| hash.to_ascii_lowercase()));
             }
             Data::FiscalReceiptIssued(data) => self.fiscal_receipts += data.amount,
             Data::FiscalReceiptReversed(data) => self.fiscal_receipts -= data.amount,

@@ -47,6 +47,8 @@ pub struct Policy {
     pub top_up_schools: Vec<Name>,
     /// Channels that take refunds in a file only.
     pub refund_by_file: Vec<Name>,
+    /// As `refund_escalation_s`, for a refund that was sent in a file.
+    pub refund_file_escalation_s: u32,
     /// Through which channel a holder is debited for purchases.
     pub withholding_channel: Name,
     /// After how many seconds a declined debit is tried again; then it is uncollected.
@@ -103,7 +105,7 @@ pub enum HeldAs {
 }
 
 /// What was agreed with a channel about fees and settlement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelTerms {
     /// The fee in millionths of the amount, rounded half up to the fen for each payment: 2000 is 0.20 %.
@@ -188,7 +190,8 @@ impl Default for Policy {
             payment_query_s: vec![0, 300, 600, 1800, 3600, 7200],
             fulfilment_retry_s: vec![10, 60, 600],
             top_up_schools: Vec::new(),
-            refund_by_file: named(["bestpay-web"]).collect(),
+            refund_by_file: vec![name("bestpay-web")],
+            refund_file_escalation_s: 7 * 24 * 3600,
             withholding_channel: name("alipay-withholding"),
             withholding_retry_s: vec![3600, 24 * 3600],
             offline: Offline::default(),
@@ -197,10 +200,6 @@ impl Default for Policy {
             channels: default_terms(),
         }
     }
-}
-
-fn named<const N: usize>(names: [&str; N]) -> impl Iterator<Item = Name> {
-    names.into_iter().map(name)
 }
 
 /// A name that stands in this file.
@@ -229,15 +228,18 @@ fn default_terms() -> BTreeMap<Name, ChannelTerms> {
 impl Policy {
     /// What was agreed with a channel; the defaults where nothing was.
     pub fn terms(&self, channel: &Name) -> ChannelTerms {
-        self.channels.get(channel).cloned().unwrap_or_default()
+        self.channels.get(channel).copied().unwrap_or_default()
     }
 
     pub fn confirmation_grace(&self) -> TimeDelta {
         TimeDelta::seconds(self.confirmation_grace_s.into())
     }
 
-    pub fn refund_escalation(&self) -> TimeDelta {
-        TimeDelta::seconds(self.refund_escalation_s.into())
+    /// How long a refund through this channel may stay without an outcome.
+    pub fn refund_escalation(&self, channel: Option<&Name>) -> TimeDelta {
+        let by_file = channel.is_some_and(|channel| self.refund_by_file.contains(channel));
+        let seconds = if by_file { self.refund_file_escalation_s } else { self.refund_escalation_s };
+        TimeDelta::seconds(seconds.into())
     }
 
     pub fn capture_grace(&self) -> TimeDelta {

@@ -317,7 +317,7 @@ impl Refund {
 
     fn escalates_at(&self, policy: &Policy) -> Option<LogTime> {
         let waits = !self.escalated && !self.open().is_zero() && self.is_unanswered();
-        self.submitted_at.filter(|_| waits).map(|at| at + policy.refund_escalation())
+        self.submitted_at.filter(|_| waits).map(|at| at + policy.refund_escalation(self.channel.as_ref()))
     }
 
     fn needs_a_person(&self, now: LogTime, policy: &Policy) -> Option<String> {

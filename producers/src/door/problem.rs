@@ -98,10 +98,21 @@ impl Code {
                 RejectionReason::InFlight
                 | RejectionReason::DailyLimit
                 | RejectionReason::BookingLock
-                | RejectionReason::BlackoutWindow => StatusCode::CONFLICT,
-                RejectionReason::NotEnrolled | RejectionReason::LoanNotFound | RejectionReason::AboveOutstanding => {
-                    StatusCode::UNPROCESSABLE_ENTITY
-                }
+                | RejectionReason::BlackoutWindow
+                | RejectionReason::CardSuspended
+                | RejectionReason::SpendingLimit
+                | RejectionReason::NoMandate
+                | RejectionReason::MandateBlocked => StatusCode::CONFLICT,
+                RejectionReason::NotEnrolled
+                | RejectionReason::LoanNotFound
+                | RejectionReason::AboveOutstanding
+                | RejectionReason::CardNotFound
+                | RejectionReason::NameMismatch
+                | RejectionReason::IdentityNotVerified
+                | RejectionReason::SchoolNotEnabled
+                | RejectionReason::CodeExpired
+                | RejectionReason::ItemNotPayable
+                | RejectionReason::InstalmentNotAllowed => StatusCode::UNPROCESSABLE_ENTITY,
             },
         }
     }

@@ -12,7 +12,7 @@ use schemas::{Amount, Stream, events::*};
 use super::*;
 use crate::{
     calls::{BankAnswer, CallsConfig, RefundAnswer},
-    sandbox::{BankStep, Books, Delivery, RefundStep, Sandbox, SandboxConfig, Script},
+    sandbox::{BankStep, Books, Delivery, MoveStep, Sandbox, SandboxConfig, Script},
 };
 
 const TOPIC: &str = "ledger.events";
@@ -138,7 +138,7 @@ fn query() -> Call {
     }
 }
 
-fn refunds(steps: impl Into<Vec<RefundStep>>) -> Script {
+fn refunds(steps: impl Into<Vec<MoveStep>>) -> Script {
     Script { refunds: steps.into(), ..Script::default() }
 }
 
@@ -267,8 +267,7 @@ async fn a_refund_is_submitted_sent_and_completed() {
 
 #[tokio::test]
 async fn a_refund_that_was_done_without_an_answer_is_found_and_not_sent_again() {
-    for step in
-        [RefundStep::SilentButDone, RefundStep::Http500ButDone, RefundStep::ResetButDone, RefundStep::Slow { ms: 5000 }]
+    for step in [MoveStep::SilentButDone, MoveStep::Http500ButDone, MoveStep::ResetButDone, MoveStep::Slow { ms: 5000 }]
     {
         let desk = Desk::new(refunds([step.clone()])).await;
         assert_eq!(desk.work(&refund(1)).await, 2, "{step:?}");
@@ -281,8 +280,8 @@ async fn a_refund_that_was_done_without_an_answer_is_found_and_not_sent_again() 
 
 #[tokio::test]
 async fn a_refund_that_never_arrived_is_sent_again_under_its_number() {
-    for step in [RefundStep::SilentNotDone, RefundStep::Http500NotDone, RefundStep::ResetNotDone] {
-        let desk = Desk::new(refunds([step.clone(), step.clone(), RefundStep::Success])).await;
+    for step in [MoveStep::SilentNotDone, MoveStep::Http500NotDone, MoveStep::ResetNotDone] {
+        let desk = Desk::new(refunds([step.clone(), step.clone(), MoveStep::Success])).await;
         assert_eq!(desk.work(&refund(1)).await, 3, "{step:?}");
         let events = desk.events();
         assert_eq!(desk.types(), ["refund.submitted", "refund.submitted", "refund.submitted", "refund.completed"]);
@@ -295,7 +294,7 @@ async fn a_refund_that_never_arrived_is_sent_again_under_its_number() {
 async fn an_unknown_refund_is_asked_for_after_the_settling_time_and_then_less_often() {
     let script = Script {
         refund_queries: vec![Delivery::Never, Delivery::Http500, Delivery::Reset, Delivery::Prompt],
-        ..refunds([RefundStep::SilentButDone])
+        ..refunds([MoveStep::SilentButDone])
     };
     let desk = Desk::new(script).await;
     for (tries, seconds) in [(0, 10), (1, 20), (2, 40), (3, 80)] {
@@ -309,11 +308,11 @@ async fn an_unknown_refund_is_asked_for_after_the_settling_time_and_then_less_of
 
 #[tokio::test]
 async fn a_refund_that_the_channel_has_taken_is_waited_for() {
-    let desk = Desk::new(refunds([RefundStep::Accepted { processing: 2 }])).await;
+    let desk = Desk::new(refunds([MoveStep::Accepted { processing: 2 }])).await;
     assert_eq!(desk.work(&refund(1)).await, 4);
     assert_eq!((desk.types().len(), desk.refund_there()), (2, (1, "800.00".to_owned())));
 
-    let step = RefundStep::AcceptedThenRefused { processing: 1, code: "CARD_CLOSED".to_owned(), retryable: false };
+    let step = MoveStep::AcceptedThenRefused { processing: 1, code: "CARD_CLOSED".to_owned(), retryable: false };
     let desk = Desk::new(refunds([step])).await;
     assert_eq!(desk.work(&refund(1)).await, 3);
     let Data::RefundFailed(failed) = &desk.events()[1].data else { panic!() };
@@ -323,8 +322,7 @@ async fn a_refund_that_the_channel_has_taken_is_waited_for() {
 
 #[tokio::test]
 async fn a_refusal_is_reported_with_its_try_and_the_next_try_has_the_same_number() {
-    let desk =
-        Desk::new(refunds([RefundStep::RefuseRetryable { code: "NO_FUNDS".to_owned() }, RefundStep::Success])).await;
+    let desk = Desk::new(refunds([MoveStep::RefuseRetryable { code: "NO_FUNDS".to_owned() }, MoveStep::Success])).await;
     assert_eq!(desk.work(&refund(1)).await, 1);
     assert_eq!(desk.work(&refund(2)).await, 1);
     assert_eq!(desk.types(), ["refund.submitted", "refund.failed", "refund.submitted", "refund.completed"]);
@@ -332,7 +330,7 @@ async fn a_refusal_is_reported_with_its_try_and_the_next_try_has_the_same_number
     assert_eq!((failed.tries, failed.retryable), (1, true));
     assert_eq!(desk.refund_there(), (2, "800.00".to_owned()));
 
-    let desk = Desk::new(refunds([RefundStep::RefuseFinal { code: "TOO_OLD".to_owned() }])).await;
+    let desk = Desk::new(refunds([MoveStep::RefuseFinal { code: "TOO_OLD".to_owned() }])).await;
     assert_eq!(desk.work(&refund(1)).await, 1);
     let Data::RefundFailed(failed) = &desk.events()[1].data else { panic!() };
     assert!(!failed.retryable);
@@ -372,7 +370,7 @@ async fn a_task_that_a_rebuild_made_is_asked_about_and_waits_before_it_is_sent()
 
 #[tokio::test]
 async fn a_refusal_of_an_earlier_try_says_nothing_about_one_that_may_be_on_its_way() {
-    let desk = Desk::new(refunds([RefundStep::RefuseRetryable { code: "NO_FUNDS".to_owned() }])).await;
+    let desk = Desk::new(refunds([MoveStep::RefuseRetryable { code: "NO_FUNDS".to_owned() }])).await;
     assert_eq!(desk.perform(&refund(1), false, 0).await, Next::Finish);
     assert!(matches!(desk.perform(&refund(2), true, 0).await, Next::LeaveUnknown { .. }));
     assert_eq!(desk.types(), ["refund.submitted", "refund.failed"]);
@@ -383,7 +381,7 @@ async fn a_refusal_of_an_earlier_try_says_nothing_about_one_that_may_be_on_its_w
 
 #[tokio::test]
 async fn an_outcome_that_the_log_did_not_take_is_asked_for_again() {
-    let desk = Desk::new(refunds([RefundStep::Slow { ms: 300 }])).await;
+    let desk = Desk::new(refunds([MoveStep::Slow { ms: 300 }])).await;
     let crash = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         desk.log.crash();
