@@ -51,8 +51,6 @@ pub struct CallsConfig {
     pub bank_url: String,
     /// Payment queries, debits and refunds, but for those that go to Alipay.
     pub acquirer_url: String,
-    /// The channels `alipay-mini` and `alipay-withholding`, by Alipay's own protocol.
-    pub alipay: AlipayConfig,
     /// Credits of cards.
     pub card_host_url: String,
     /// Postings of fees.
@@ -61,6 +59,8 @@ pub struct CallsConfig {
     pub timeout_ms: u64,
     /// A PEM file with authorities whose certificates count beside those that the system trusts; empty for none.
     pub ca_file: PathBuf,
+    /// The channels `alipay-mini` and `alipay-withholding`, by Alipay's own protocol.
+    pub alipay: AlipayConfig,
 }
 
 impl Default for CallsConfig {
@@ -74,11 +74,11 @@ impl CallsConfig {
         Self {
             bank_url: bank_url.into(),
             acquirer_url: acquirer_url.into(),
-            alipay: AlipayConfig::default(),
             card_host_url: String::new(),
             school_url: String::new(),
             timeout_ms: 10_000,
             ca_file: PathBuf::new(),
+            alipay: AlipayConfig::default(),
         }
     }
 

@@ -227,3 +227,6 @@ fn text(key: &str) -> String {
     let file = Some(Path::new(key)).filter(|path| path.is_file());
     file.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_else(|| key.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,7 +182,7 @@ impl World {
 
     fn query(&mut self, content: &Content, today: NaiveDate) -> Value {
         let order_no = &content.out_trade_no;
-        if self.scripts.is_too_early(order_no.as_str()) {
+        if self.scripts.is_too_early(order_no.as_str()) || self.scripts.of(order_no.as_str()).hidden {
             return refused("ACQ.TRADE_NOT_EXIST");
         }
         let unpaid = |status: &str| json!({ "out_trade_no": order_no, "trade_status": status });
@@ -321,3 +321,6 @@ fn refused(sub_code: &str) -> Value {
 fn error(code: &str, sub_code: &str) -> Value {
     json!({ "code": code, "msg": "Played", "sub_code": sub_code, "sub_msg": sub_code })
 }
+
+#[cfg(test)]
+mod tests;
