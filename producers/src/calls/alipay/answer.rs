@@ -194,7 +194,7 @@ impl Answer {
     }
 
     fn reason(&self) -> &str {
-        if self.sub_code.is_empty() { &self.code } else { &self.sub_code }
+        [&self.sub_code, &self.code].into_iter().find(|code| !code.is_empty()).map_or("UNREADABLE", String::as_str)
     }
 }
 

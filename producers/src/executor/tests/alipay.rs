@@ -1,5 +1,7 @@
 //! Calls to Alipay's gateway: asked about where their fate is not known, and never made under two numbers.
 
+use schemas::Name;
+
 use super::*;
 use crate::sandbox::PaymentRequest;
 
