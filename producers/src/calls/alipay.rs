@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use reqwest::{Client, Url, header::CONTENT_TYPE};
 use rules::business_day::shanghai;
 use schemas::{Name, OrderId, events::Method};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use self::answer::{Answer, nothing};
@@ -38,6 +38,7 @@ const NOT_IN_A_TITLE: [char; 3] = ['/', '=', '&'];
 pub struct AlipayConfig {
     /// `https://openapi.alipay.com/gateway.do`; while it is empty, Alipay's channels are called at the acquirer's address.
     pub gateway_url: String,
+    #[serde(deserialize_with = "digits")]
     pub app_id: String,
     /// Ours, with which we sign.
     pub private_key: String,
@@ -63,6 +64,20 @@ impl Default for AlipayConfig {
             scene: String::new(),
         }
     }
+}
+
+/// The environment gives what is all digits as a number.
+fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Digits {
+        Text(String),
+        Number(u64),
+    }
+    Ok(match Digits::deserialize(deserializer)? {
+        Digits::Text(text) => text,
+        Digits::Number(number) => number.to_string(),
+    })
 }
 
 /// The private key is secret.

@@ -195,3 +195,11 @@ fn keys_may_stand_in_files() {
     let config = AlipayConfig { private_key, public_key: bare, ..config("http://localhost/gateway.do") };
     assert!(calls(config).is_ok());
 }
+
+#[test]
+fn the_number_of_the_app_may_be_written_as_a_number() {
+    for written in [json!({"app_id": 2021000000000000_u64}), json!({"app_id": "2021000000000000"})] {
+        let read: AlipayConfig = serde_json::from_value(written).unwrap();
+        assert_eq!((read.app_id.as_str(), read.product_code.as_str()), (keys::APP_ID, "GENERAL_WITHHOLDING"));
+    }
+}
