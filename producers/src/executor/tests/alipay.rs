@@ -181,7 +181,7 @@ async fn a_payment_is_found_once_alipay_knows_of_it() {
 async fn a_trade_that_was_closed_unpaid_is_no_capture() {
     let desk = desk(Script::default()).await;
     let channel: Name = "alipay-mini".parse().unwrap();
-    desk.sandbox.close_trade(&channel, &card_order());
+    desk.sandbox.close_trade(&channel, &card_order(), yuan("8.00"));
     desk.perform(&Call::QueryPayment { channel, tries: 1 }, false, 0).await;
     let Data::PaymentOutcomeUnknown(unknown) = &desk.events()[0].data else { panic!("{:?}", desk.types()) };
     assert_eq!(unknown.response_code, "TRADE_CLOSED");

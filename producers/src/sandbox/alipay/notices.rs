@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rules::business_day::shanghai;
-use schemas::{Name, OrderId};
+use schemas::{Amount, Name, OrderId};
 use uuid::Uuid;
 
 use super::{TIME, Trade, keys};
@@ -54,7 +54,7 @@ impl Sandbox {
     }
 
     /// Nobody pays in time, and the trade is closed: the other meaning of TRADE_CLOSED.
-    pub fn close_trade(&self, channel: &Name, order_no: &OrderId) {
+    pub fn close_trade(&self, channel: &Name, order_no: &OrderId, amount: Amount) {
         let url = self.outside.change(|world| {
             if world.trade(order_no).is_some() || !world.alipay.closed.insert(order_no.clone()) {
                 return None;
@@ -62,12 +62,16 @@ impl Sandbox {
             world.notice_url(channel, order_no)
         });
         let Some(url) = url else { return };
-        let mut notice = self.outside.notice("trade_status_sync");
-        notice
-            .push("out_trade_no", order_no.as_str())
-            .push("trade_no", format!("T{order_no}"))
-            .push("trade_status", "TRADE_CLOSED")
-            .push("gmt_close", self.outside.wall_time());
+        let now = self.outside.wall_time();
+        let trade = Trade {
+            channel: channel.clone(),
+            order_no: order_no.clone(),
+            trade_no: format!("T{order_no}"),
+            amount,
+            paid_at: String::new(),
+        };
+        let mut notice = self.outside.of_trade(&trade, "TRADE_CLOSED");
+        notice.push("gmt_create", &now).push("gmt_close", now);
         self.outside.tell(url, notice, NoticeStep::Once, None);
     }
 }
@@ -97,7 +101,7 @@ impl Outside {
             amount: capture.amount,
             paid_at: capture.captured_at.format(TIME).to_string(),
         };
-        let notice = self.of_trade(&trade, "TRADE_SUCCESS");
+        let notice = self.of_paid_trade(&trade, "TRADE_SUCCESS");
         self.tell(url, notice, step, Some((order_no.clone(), trade.trade_no)));
         true
     }
@@ -118,10 +122,10 @@ impl Outside {
         });
         let Some((trade, url, debited, refunded, step)) = found else { return };
         if debited {
-            self.tell(url.clone(), self.of_trade(&trade, "TRADE_SUCCESS"), step, None);
+            self.tell(url.clone(), self.of_paid_trade(&trade, "TRADE_SUCCESS"), step, None);
         }
         if let Some(total) = refunded {
-            let mut notice = self.of_trade(&trade, trade.status(total));
+            let mut notice = self.of_paid_trade(&trade, trade.status(total));
             notice
                 .push("out_biz_no", &content.out_request_no)
                 // All that has gone back so far, not this refund.
@@ -156,20 +160,25 @@ impl Outside {
         self.tell(url, notice, NoticeStep::Once, None);
     }
 
-    fn of_trade(&self, trade: &Trade, status: &str) -> Form {
-        let mut notice = self.notice("trade_status_sync");
-        for amount in ["total_amount", "receipt_amount", "buyer_pay_amount", "invoice_amount"] {
+    fn of_paid_trade(&self, trade: &Trade, status: &str) -> Form {
+        let mut notice = self.of_trade(trade, status);
+        for amount in ["receipt_amount", "buyer_pay_amount", "invoice_amount"] {
             notice.push(amount, trade.amount.to_string());
         }
+        notice.push("gmt_create", &trade.paid_at).push("gmt_payment", &trade.paid_at);
+        notice
+    }
+
+    fn of_trade(&self, trade: &Trade, status: &str) -> Form {
+        let mut notice = self.notice("trade_status_sync");
         notice
             .push("out_trade_no", trade.order_no.as_str())
             .push("trade_no", &trade.trade_no)
             .push("trade_status", status)
+            .push("total_amount", trade.amount.to_string())
             .push("seller_id", keys::SELLER_ID)
             .push("buyer_id", "2088000000000001")
-            .push("subject", "校园缴费")
-            .push("gmt_create", &trade.paid_at)
-            .push("gmt_payment", &trade.paid_at);
+            .push("subject", "校园缴费");
         notice
     }
 

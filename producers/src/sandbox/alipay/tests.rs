@@ -159,13 +159,14 @@ async fn refunds_are_told_with_the_total_and_the_last_one_closes_the_trade() {
 async fn a_trade_that_nobody_paid_is_closed_as_well() {
     let heard = Heard::default();
     let (sandbox, calls) = sandbox(&heard, 0).await;
-    sandbox.close_trade(&mini(), &order_no(1));
+    sandbox.close_trade(&mini(), &order_no(1), "8.00".parse().unwrap());
     let (_, form) = &heard.wait_for(1).await[0];
-    assert_eq!((text(form, "trade_status").as_str(), form.get("gmt_refund")), ("TRADE_CLOSED", None));
+    assert_eq!((text(form, "trade_status").as_str(), text(form, "total_amount").as_str()), ("TRADE_CLOSED", "8.00"));
+    assert_eq!((form.get("gmt_payment"), form.get("gmt_refund")), (None, None));
     let answer = calls.debit_result(&mini(), &debit(1)).await;
     assert!(matches!(answer, Answer::Refused { retryable: false, .. }), "{answer:?}");
     pay(&sandbox, 2);
-    sandbox.close_trade(&mini(), &order_no(2));
+    sandbox.close_trade(&mini(), &order_no(2), "8.00".parse().unwrap());
     assert_eq!(text(&heard.wait_for(2).await[1].1, "trade_status"), "TRADE_SUCCESS");
 }
 
@@ -181,6 +182,12 @@ async fn a_debit_is_told_where_its_call_says() {
     assert!(matches!(calls.debit_result(&channel, &debit(1)).await, Answer::Done(_)));
     let (told, form) = &heard.wait_for(1).await[0];
     assert_eq!((told.as_str(), text(form, "trade_no")), ("alipay-withholding", format!("D{}", order_no(1))));
+    let back = RefundOrder { channel, ..refund(1, "R1", "12.50") };
+    assert!(matches!(calls.refund(&back).await, Answer::Done(_)));
+    let (told, form) = &heard.wait_for(2).await[1];
+    assert_eq!((told.as_str(), text(form, "trade_status").as_str()), ("alipay-withholding", "TRADE_CLOSED"));
+    // What was debited and given back was debited all the same.
+    assert!(matches!(calls.debit_result(&back.channel, &debit(1)).await, Answer::Done(_)));
 }
 
 #[tokio::test]
