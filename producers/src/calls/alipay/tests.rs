@@ -54,7 +54,7 @@ fn config(gateway_url: &str) -> AlipayConfig {
 }
 
 fn calls(alipay: AlipayConfig) -> Result<Calls, CallsError> {
-    Calls::new(CallsConfig { alipay, timeout_ms: 300, ..CallsConfig::default() })
+    Calls::new(CallsConfig { alipay, timeout_ms: 500, ..CallsConfig::default() })
 }
 
 fn vector(name: &str) -> String {

@@ -7,7 +7,7 @@ use crate::sandbox::PaymentRequest;
 
 async fn desk(script: Script) -> Desk {
     let mut desk = Desk::new(script).await;
-    let config = CallsConfig { timeout_ms: 300, alipay: desk.sandbox.alipay_config(), ..CallsConfig::default() };
+    let config = CallsConfig { timeout_ms: 500, alipay: desk.sandbox.alipay_config(), ..CallsConfig::default() };
     let publisher = Publisher::new(Arc::new(desk.log.clone()), TOPIC, desk.clock.clone());
     desk.worker = Worker::new(publisher, Calls::new(config).unwrap(), Policy::default(), Duration::ZERO);
     desk
