@@ -4,6 +4,7 @@ use uuid::Uuid;
 use super::Call;
 use crate::{
     accounts::AccountCode::*,
+    breaks::{BreakClass, breaks_of},
     order::OrderStatus,
     testing::{World, asked_back, chargeback, dispute_closed, revoked, yuan},
 };
@@ -202,6 +203,17 @@ fn money_that_went_back_by_a_refund_and_by_a_lost_dispute_is_an_exception() {
         .read(1, chargeback(capture, "100.00"))
         .read(1, dispute_closed("100.00", DisputeOutcome::Lost, Bearer::Operator));
     assert_eq!(world.status(1), OrderStatus::Exception);
+}
+
+#[test]
+fn money_about_which_nobody_says_anything_becomes_a_break() {
+    let mut world = paid("100.00");
+    let breaks = breaks_of(world.order(1), &world.policy);
+    let [found] = breaks.as_slice() else { panic!("{breaks:?}") };
+    let day = chrono::TimeDelta::days(1);
+    assert_eq!((found.class, found.grace_until), (BreakClass::ConfirmationOverdue, world.now + day));
+    world.fail(1);
+    assert!(breaks_of(world.order(1), &world.policy).is_empty());
 }
 
 #[test]

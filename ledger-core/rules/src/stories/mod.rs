@@ -1,6 +1,6 @@
 //! Random stories of every system: whatever happens to orders, in whatever order it is told, the invariants hold.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use fastrand::Rng;
 use schemas::{Amount, Balance, Data, Event, StreamKind, events::*};
@@ -213,7 +213,7 @@ fn charged_back(capture: Uuid, before: &[&Data]) -> Amount {
 fn no_refund_is_initiated_without_a_reason_in_the_log_or_twice_or_of_disputed_money() {
     let mut refunds = 0;
     for (what, world) in stories(STORIES) {
-        let mut refunded = HashSet::<Uuid>::new();
+        let mut refunded = BTreeSet::<Uuid>::new();
         for (place, event) in world.log.iter().enumerate() {
             if let Data::RefundInitiated(refund) = &event.data {
                 let of_the_order = world.log[..place].iter().filter(|before| before.subject == event.subject);
@@ -239,7 +239,7 @@ fn no_call_is_wanted_twice_or_wanted_and_withdrawn_and_none_is_for_more_than_the
     let mut calls = 0;
     for (what, world) in stories(STORIES) {
         for (id, order) in &world.orders {
-            let mut keys: HashSet<String> = unwanted_calls(order).into_iter().collect();
+            let mut keys: BTreeSet<String> = unwanted_calls(order).into_iter().collect();
             for wanted in wanted_calls(order, &world.stream, &world.policy) {
                 calls += 1;
                 assert!(keys.insert(wanted.key.clone()), "story {what}: {wanted:?}: {}", tale(&world, id.as_str()));
@@ -272,7 +272,7 @@ fn amount_of(call: &Call) -> Balance {
 /// What is never told proves nothing.
 #[test]
 fn some_order_of_the_stories_ends_in_every_status() {
-    let seen: HashSet<OrderStatus> =
+    let seen: BTreeSet<OrderStatus> =
         stories(STORIES).flat_map(|(_, world)| world.orders.into_values().map(|order| order.status())).collect();
     let missing: Vec<&OrderStatus> = OrderStatus::ALL.iter().filter(|status| !seen.contains(status)).collect();
     assert!(missing.is_empty(), "no order ends as {missing:?}");
@@ -280,7 +280,7 @@ fn some_order_of_the_stories_ends_in_every_status() {
 
 #[test]
 fn orders_and_refunds_of_the_stories_are_refused_for_every_reason() {
-    let (mut orders, mut refunds) = (HashSet::new(), HashSet::new());
+    let (mut orders, mut refunds) = (BTreeSet::new(), BTreeSet::new());
     for (_, world) in stories(STORIES) {
         for order in world.orders.values() {
             orders.extend(order.rejection().map(RejectionReason::as_str));
@@ -294,7 +294,7 @@ fn orders_and_refunds_of_the_stories_are_refused_for_every_reason() {
 
 #[test]
 fn the_stories_tell_of_every_type_that_can_happen_to_a_stream() {
-    let told: HashSet<&str> = stories(40)
+    let told: BTreeSet<&str> = stories(40)
         .flat_map(|(_, world)| world.log.iter().map(|event| event.data.event_type()).collect::<Vec<_>>())
         .collect();
     let elsewhere = ["dead-letter.resolved", "inbox-record.rejected", "refund-file", "settlement", "funds"];

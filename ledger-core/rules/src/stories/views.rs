@@ -1,6 +1,6 @@
 //! What views show of a log, folded in any order.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{Balance, Event};
 use uuid::Uuid;
@@ -42,7 +42,7 @@ pub(super) struct Views {
 pub(super) fn project<'a>(events: impl IntoIterator<Item = &'a Event>, world: &World) -> Views {
     let mut views = Views::default();
     views.state.holds = empty(&world.state.holds);
-    let (mut orders, mut seen) = (BTreeMap::<String, Order>::new(), HashSet::new());
+    let (mut orders, mut seen) = (BTreeMap::<String, Order>::new(), BTreeSet::new());
     for event in events {
         let order_id = event.order();
         if !seen.insert(event.id) && (order_id.is_some() || counts_once(event)) {
