@@ -63,7 +63,7 @@ impl Channel for Alipay {
         let charset = form.get("charset").ok_or(Refused::at(RefusalCode::MissingField, "charset"))?;
         let charset = Charset::named(charset).ok_or(Refused::invalid("charset"))?;
         let fields = Fields { form, charset };
-        fields.is_one_of("app_id", &[self.config.app_id.clone()])?;
+        fields.is_for("app_id", &self.config.app_id)?;
         let said = match fields.text("notify_type")?.as_str() {
             "trade_status_sync" => self.trade(&fields)?,
             "dut_user_sign" => self.signed(&fields)?,
@@ -81,7 +81,7 @@ impl Channel for Alipay {
 impl Alipay {
     fn trade(&self, fields: &Fields) -> Result<Option<Said>, Refused> {
         if !self.config.seller_id.is_empty() {
-            fields.is_one_of("seller_id", &[self.config.seller_id.clone()])?;
+            fields.is_for("seller_id", &self.config.seller_id)?;
         }
         let order = fields.order("out_trade_no")?;
         let status = fields.text("trade_status")?;
@@ -141,7 +141,7 @@ impl Alipay {
             external_agreement_no: Some(reference.to_string()),
             product_code: fields.text("personal_product_code")?,
         };
-        Ok(Some(Said::Fact(Event::about_stream(self.own.source(), &reference.stream(), at, data))))
+        Ok(Some(Said::Fact(Box::new(Event::about_stream(self.own.source(), &reference.stream(), at, data)))))
     }
 
     fn ended(&self, fields: &Fields) -> Result<Option<Said>, Refused> {
@@ -150,7 +150,7 @@ impl Alipay {
         // The notice does not say who ended it; it is the payer who can in Alipay.
         let ended_by = MandateEnder::Payer;
         let data = WithholdingMandateEnded { channel, agreement_no: fields.text("agreement_no")?, ended_by };
-        Ok(Some(Said::Fact(Event::about_stream(self.own.source(), &reference.stream(), at, data))))
+        Ok(Some(Said::Fact(Box::new(Event::about_stream(self.own.source(), &reference.stream(), at, data)))))
     }
 
     /// The number that we issued for the agreement carries the card.

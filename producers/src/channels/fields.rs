@@ -32,8 +32,8 @@ impl Fields {
     }
 
     /// A field that says for whom the notice is.
-    pub fn is_one_of(&self, field: &'static str, ours: &[String]) -> Result<(), Refused> {
-        if ours.contains(&self.text(field)?) { Ok(()) } else { Err(Refused::at(RefusalCode::NotYours, field)) }
+    pub fn is_for(&self, field: &'static str, us: &str) -> Result<(), Refused> {
+        if self.text(field)? == us { Ok(()) } else { Err(Refused::at(RefusalCode::NotYours, field)) }
     }
 
     /// `88.88`.

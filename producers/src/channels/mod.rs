@@ -188,7 +188,7 @@ pub(crate) struct Told {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Said {
-    Fact(Event),
+    Fact(Box<Event>),
     OfRefund(OfRefund),
 }
 
@@ -235,7 +235,7 @@ impl Own {
     }
 
     fn fact(&self, order: &OrderId, at: DateTime<FixedOffset>, data: impl Into<Data>) -> Said {
-        Said::Fact(self.about(order, at, data))
+        Said::Fact(Box::new(self.about(order, at, data)))
     }
 
     /// The accounting day, where the channel does not tell it.

@@ -4,7 +4,7 @@
 //! the time of the payment tell them apart.
 
 use rules::business_day::shanghai;
-use schemas::{OrderId, events::*};
+use schemas::{OrderId, RefusalCode, events::*};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -62,7 +62,9 @@ impl Channel for Ums {
         let form = if notice.is_json() { Form::from_json(notice.body)? } else { Form::parse(notice.body)? };
         chinaums::verify(&form, &self.key)?;
         let fields = Fields { form, charset: Charset::Utf8 };
-        fields.is_one_of("mid", &self.merchant_ids)?;
+        if !self.merchant_ids.contains(&fields.text("mid")?) {
+            return Err(Refused::at(RefusalCode::NotYours, "mid"));
+        }
         let order = fields::order(&self.without_prefix(&fields, "merOrderId")?, "merOrderId")?;
         let status = fields.text("status")?;
         let said = match status.as_str() {

@@ -64,7 +64,7 @@ impl Channel for UnionPay {
         unionpay::verify(&form, &self.keys)?;
         let charset = form.get("encoding").map_or(Some(Charset::Utf8), Charset::named);
         let fields = Fields { form, charset: charset.ok_or(Refused::invalid("encoding"))? };
-        fields.is_one_of("merId", &[self.merchant_id.clone()])?;
+        fields.is_for("merId", &self.merchant_id)?;
         if fields.optional("currencyCode")?.is_some_and(|currency| currency != YUAN) {
             return Err(Refused::invalid("currencyCode"));
         }

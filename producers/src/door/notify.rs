@@ -97,7 +97,7 @@ async fn take(door: &Door, channel: &dyn Channel, notice: &Notice<'_>) -> Result
 /// What was said, as an event; nothing where it does not follow from what is known of the order.
 async fn fact(door: &Door, channel: &dyn Channel, said: Said) -> Result<Option<Event>, Refused> {
     match said {
-        Said::Fact(event) => Ok(Some(event)),
+        Said::Fact(event) => Ok(Some(*event)),
         Said::OfRefund(said) => {
             let order = known::order(&door.pool, &said.order).await.map_err(unavailable)?;
             Ok(order.and_then(|order| said.fact(channel.own(), &order)))
