@@ -2,9 +2,9 @@
 //! when the log says more.
 
 use chrono::TimeDelta;
-use schemas::{Amount, Balance, events::RejectionReason};
+use schemas::{Amount, Balance};
 
-use crate::{LogTime, confirmation::Answer, order::Order, policy::Policy};
+use crate::{LogTime, confirmation::Answer, order::Order, policy::Policy, purchase};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BreakClass {
@@ -73,12 +73,11 @@ pub fn breaks_of(order: &Order, policy: &Policy) -> Vec<Break> {
         add(BreakClass::CaptureWithoutRequest, order.net_captured(), first_capture, policy.capture_grace());
     }
     let waits = matches!(order.confirmation.answer(), Answer::None | Answer::Uncertain);
-    let kept = order.net_captured() - order.refunded() - order.refund_open();
+    let kept = order.net_captured() - order.refunded() - order.refund_open() - order.charged_back();
     if waits && kept > Balance::ZERO && order.request.is_some() {
         add(BreakClass::ConfirmationOverdue, kept, first_capture, policy.confirmation_grace());
     }
-    let resolved = order.purchase.as_ref().is_some_and(|purchase| purchase.resolved.is_some());
-    if order.rejection() == Some(RejectionReason::CodeExpired) && !resolved {
+    if purchase::waits_for_a_person(order) {
         let since = order.request.as_ref().map(|request| request.recorded_at);
         add(BreakClass::LateOfflinePurchase, order.requested().into(), since, TimeDelta::zero());
     }

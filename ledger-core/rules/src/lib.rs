@@ -1,6 +1,8 @@
 //! What events mean, and what follows from them. Pure: no clock, no randomness, no input or output.
 //! Time comes in as the log's time, decisions go out as data.
 
+#[cfg(test)]
+mod abnormal;
 pub mod accounts;
 pub mod admission;
 pub mod breaks;

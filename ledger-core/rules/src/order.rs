@@ -39,6 +39,9 @@ pub struct Order {
     /// The last attempt that was declined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub declined: Option<Declined>,
+    /// The last attempt that was cancelled before anything was charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncharged: Option<Declined>,
     /// In the order of the log: the first that stands funds the order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub captures: Vec<Capture>,
@@ -106,6 +109,10 @@ impl RequestData {
             Self::FeePayment(_) => "fee_payment",
             Self::Purchase(_) | Self::OfflinePurchase(_) => "purchase",
         }
+    }
+
+    pub fn is_purchase(&self) -> bool {
+        matches!(self, Self::Purchase(_) | Self::OfflinePurchase(_))
     }
 
     pub fn channel(&self) -> &Name {
@@ -195,6 +202,8 @@ pub struct Capture {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Chargeback {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture_id: Option<Uuid>,
     pub received: Amount,
     pub represented: bool,
     pub closed: Option<DisputeOutcome>,
@@ -247,11 +256,19 @@ impl Order {
             }
             Data::PaymentReversed(data) => match data.capture_id {
                 Some(capture) => *self.reversals.entry(capture).or_default() += data.amount,
-                None => self.reversed_uncharged = true,
+                None => {
+                    self.reversed_uncharged = true;
+                    let uncharged = Declined { attempt: data.attempt, code: data.reason.to_string(), recorded_at };
+                    self.uncharged = self.uncharged.take().max(Some(uncharged));
+                }
             },
             // The capture stands; a refund follows where one is due.
             Data::PaymentReversalFailed(_) => {}
-            Data::ChargebackReceived(data) => self.chargeback(&data.case_no).received += data.amount,
+            Data::ChargebackReceived(data) => {
+                let case = self.chargeback(&data.case_no);
+                case.capture_id = Some(data.capture_id);
+                case.received += data.amount;
+            }
             Data::ChargebackRepresented(data) => self.chargeback(&data.case_no).represented = true,
             Data::ChargebackClosed(data) => self.chargeback(&data.case_no).closed = Some(data.outcome),
 
@@ -316,8 +333,12 @@ impl Order {
         }
     }
 
+    /// A purchase that was asked for online may be made offline, where no answer came; then it counts as that.
     fn ask(&mut self, event: &Event, recorded_at: LogTime, data: RequestData) {
-        self.request = Some(Request { data, occurred_at: event.occurred_at, recorded_at });
+        let was_made = |data: &RequestData| matches!(data, RequestData::OfflinePurchase(_));
+        if was_made(&data) || !self.request.as_ref().is_some_and(|request| was_made(&request.data)) {
+            self.request = Some(Request { data, occurred_at: event.occurred_at, recorded_at });
+        }
         self.correlation_id = self.correlation_id.max(Some(event.id));
     }
 
@@ -361,11 +382,12 @@ impl Order {
     }
 
     pub fn charged_back(&self) -> Amount {
-        self.chargebacks
-            .values()
-            .filter(|case| case.closed != Some(DisputeOutcome::Won))
-            .map(|case| case.received)
-            .sum()
+        self.standing_chargebacks().map(|case| case.received).sum()
+    }
+
+    /// Taken back by the issuer: disputed, or lost.
+    fn standing_chargebacks(&self) -> impl Iterator<Item = &Chargeback> {
+        self.chargebacks.values().filter(|case| case.closed != Some(DisputeOutcome::Won))
     }
 
     /// Captured and not reversed.
@@ -391,10 +413,12 @@ impl Order {
         self.standing_captures().next()
     }
 
-    /// What is left of a capture for refunds: not reversed, not refunded and not promised to a refund.
+    /// What is left of a capture for refunds: not reversed, not charged back, not refunded and not promised to a refund.
     pub fn refundable(&self, capture: &Capture) -> Amount {
-        let gone: Amount =
-            self.refunds.values().filter(|refund| refund.capture_id == Some(capture.id)).map(Refund::committed).sum();
+        let of_it = |id: Option<Uuid>| id == Some(capture.id);
+        let refunds = self.refunds.values().filter(|refund| of_it(refund.capture_id)).map(Refund::committed);
+        let disputed = self.standing_chargebacks().filter(|case| of_it(case.capture_id)).map(|case| case.received);
+        let gone: Amount = refunds.chain(disputed).sum();
         capture.amount.saturating_sub(self.reversed_of(capture.id)).saturating_sub(gone)
     }
 

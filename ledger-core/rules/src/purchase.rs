@@ -9,8 +9,9 @@ use crate::{
     LogTime,
     business_day::business_day,
     card::Card,
-    order::{Order, OrderStatus, RequestData},
+    order::{Declined, Order, OrderStatus, RequestData},
     policy::{Policy, WindowFrom},
+    refund::Refund,
 };
 
 /// What the log says about a purchase beyond its money at the channel; events may arrive in any order.
@@ -47,11 +48,12 @@ impl Purchase {
         }
     }
 
-    /// What is still to be debited for it.
+    /// What is still to be debited for it. Debits that went back, or are to, paid for nothing.
     pub fn receivable(&self, order: &Order) -> Balance {
         match &self.posted {
             Some(posted) if posted.funding == Funding::Withholding => {
-                order.confirmation.standing() - order.net_captured() - self.given_up
+                let back: Amount = order.refunds.values().map(Refund::committed).sum();
+                order.confirmation.standing() - order.net_captured() + back - self.given_up
             }
             Some(_) | None => Balance::ZERO,
         }
@@ -68,11 +70,13 @@ impl Purchase {
             Funding::Withholding => order.confirmation.revoked,
             Funding::CardBalance | Funding::Subsidy => self.refunded,
         };
+        let owed = self.receivable(order);
         Some(if self.is_uncollected(order) {
             OrderStatus::Uncollected
-        } else if self.receivable(order) > Balance::ZERO {
+        } else if owed > Balance::ZERO {
             OrderStatus::AwaitingDebit
-        } else if !order.refund_open().is_zero() {
+        } else if owed < Balance::ZERO || !order.refund_open().is_zero() {
+            // Returned, or given up and debited after all: the payer's money is still here.
             OrderStatus::RefundPending
         } else if returned >= posted.amount {
             OrderStatus::Refunded
@@ -155,6 +159,18 @@ pub(crate) fn decide(order: &Order, card: &Card, policy: &Policy) -> Option<Data
     }
 }
 
+/// Whether it was made offline and refused, so that a person decides about it.
+pub fn waits_for_a_person(order: &Order) -> bool {
+    let was_made = matches!(order.request.as_ref().map(|request| &request.data), Some(RequestData::OfflinePurchase(_)));
+    let decided = order.purchase.as_ref().is_some_and(|purchase| purchase.resolved.is_some());
+    was_made && order.rejection().is_some() && !decided
+}
+
+/// Whether it was refused and nobody can let it count any more.
+pub(crate) fn is_refused_for_good(order: &Order) -> bool {
+    order.rejection().is_some() && !waits_for_a_person(order)
+}
+
 fn post(
     school: &Name,
     merchant: &str,
@@ -176,21 +192,28 @@ fn post(
     .into()
 }
 
-/// A debit that is to be tried next, and when; `None` when there is nothing to debit or no try is left.
+/// A debit that is to be tried next, and when; `None` when there is nothing to debit or no try is left. Once a debit took
+/// money, what is still missing is for a person.
 pub fn next_debit(order: &Order, policy: &Policy) -> Option<(u16, Option<LogTime>)> {
     let purchase = order.purchase.as_ref()?;
     let has_mandate = purchase.posted.as_ref()?.agreement_no.is_some();
-    if !has_mandate || purchase.receivable(order) <= Balance::ZERO || purchase.uncollected.is_some() {
+    let owed = purchase.receivable(order) > Balance::ZERO && purchase.uncollected.is_none();
+    if !has_mandate || !owed || !order.captures.is_empty() {
         return None;
     }
-    match &order.declined {
+    match last_in_vain(order) {
         None if order.initiated == 0 => Some((1, None)),
-        Some(declined) if declined.attempt >= order.initiated => {
-            let wait = policy.withholding_retry_s.get(usize::from(declined.attempt).checked_sub(1)?)?;
-            Some((declined.attempt.checked_add(1)?, Some(declined.recorded_at + TimeDelta::seconds((*wait).into()))))
+        Some(tried) if tried.attempt >= order.initiated => {
+            let wait = policy.withholding_retry_s.get(usize::from(tried.attempt).checked_sub(1)?)?;
+            Some((tried.attempt.checked_add(1)?, Some(tried.recorded_at + TimeDelta::seconds((*wait).into()))))
         }
         Some(_) | None => None,
     }
+}
+
+/// The last debit of which the channel said that it took nothing: declined, or cancelled before anything was charged.
+fn last_in_vain(order: &Order) -> Option<&Declined> {
+    order.declined.iter().chain(&order.uncharged).max_by_key(|tried| tried.attempt)
 }
 
 /// The next debit of a purchase, or that it could not be collected.
@@ -219,7 +242,7 @@ pub(crate) fn collect(order: &Order, now: LogTime, policy: &Policy) -> Option<Da
                 merchant: posted.merchant.clone(),
                 amount: receivable.debit(),
                 tries: order.initiated,
-                last_code: order.declined.as_ref().map_or("NO_MANDATE".to_owned(), |declined| declined.code.clone()),
+                last_code: last_code(order),
                 bearer: None,
             }
             .into(),
@@ -229,7 +252,17 @@ pub(crate) fn collect(order: &Order, now: LogTime, policy: &Policy) -> Option<Da
 
 /// Whether a debit is on its way whose outcome is not known.
 fn is_being_debited(order: &Order) -> bool {
-    order.initiated > order.declined.as_ref().map_or(0, |declined| declined.attempt)
+    order.captures.is_empty() && order.initiated > last_in_vain(order).map_or(0, |tried| tried.attempt)
+}
+
+/// Why it could not be collected.
+fn last_code(order: &Order) -> String {
+    match last_in_vain(order) {
+        _ if order.has_money() => "DEBIT_INCOMPLETE".to_owned(),
+        _ if !order.captures.is_empty() => "DEBIT_UNDONE".to_owned(),
+        Some(tried) => tried.code.clone(),
+        None => "NO_MANDATE".to_owned(),
+    }
 }
 
 /// The debit that waits for its outcome, once its decision has been read back from the log.

@@ -14,6 +14,7 @@ use crate::{
     coordinator::{Decision, Guard},
     order::{Capture, Order},
     policy::Policy,
+    purchase,
 };
 
 /// Chosen once: every refund id is derived under it.
@@ -71,15 +72,18 @@ impl Refund {
     pub fn apply(&mut self, data: &Data, recorded_at: LogTime) {
         match data {
             Data::RefundRequested(data) => {
-                self.capture_id = Some(data.capture_id);
-                self.reason = self.reason.max(Some(data.reason));
+                // Once it is decided, nobody's words change what it is a refund of.
+                if self.initiated.is_zero() {
+                    self.capture_id = Some(data.capture_id);
+                    self.reason = Some(data.reason);
+                }
                 self.asked = Some(Asked { amount: data.amount, by: data.by });
             }
             Data::RefundRejected(data) => self.rejected = Some(data.reason),
             Data::RefundInitiated(data) => {
                 self.capture_id = Some(data.capture_id);
                 self.channel = Some(data.channel.clone());
-                self.reason = self.reason.max(Some(data.reason));
+                self.reason = Some(data.reason);
                 self.initiated += data.amount;
             }
             Data::RefundSubmitted(data) => {
@@ -208,9 +212,11 @@ fn funding_refund(order: &Order, funding: &Capture) -> Option<(Amount, RefundRea
             let surplus = (funding.amount - request.data.amount()).debit();
             Some((left.min(surplus), RefundReason::AmountMismatch))
         }
-        Answer::None if order.purchase.is_none() && wanted_amount(order, funding).is_none() => {
-            Some((left, RefundReason::AmountMismatch))
+        // A purchase is posted, or refused and then pays for nothing.
+        Answer::None if request.data.is_purchase() => {
+            purchase::is_refused_for_good(order).then_some((left, RefundReason::OrderRejected))
         }
+        Answer::None if wanted_amount(order, funding).is_none() => Some((left, RefundReason::AmountMismatch)),
         Answer::None | Answer::Uncertain | Answer::Confirmed => None,
     }
 }
@@ -248,11 +254,9 @@ fn asked_for(order: &Order) -> Option<Decision> {
     let (id, refund) = order.refunds.iter().find(|(_, refund)| open(refund))?;
     let asked = refund.asked.as_ref()?;
     let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id);
-    let judged = match capture {
-        // The saga's own refund can be asked for by nobody else.
-        Some(capture) if automatic_refund_id(capture.id) == *id => Err(RefundRejectionReason::ReservedId),
-        capture => judge(order, capture, asked.amount),
-    };
+    // The saga's own refunds can be asked for by nobody else, whichever capture they name.
+    let reserved = order.captures.iter().any(|capture| automatic_refund_id(capture.id) == *id);
+    let judged = if reserved { Err(RefundRejectionReason::ReservedId) } else { judge(order, capture, asked.amount) };
     match judged {
         Ok(capture) => {
             Some(initiate(order, *id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by))

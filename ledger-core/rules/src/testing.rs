@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta};
-use schemas::{Amount, Data, Event, Name, OrderId, Stream, StreamKind, events::*};
+use schemas::{Data, Event, OrderId, Stream, StreamKind, events::*};
 use uuid::Uuid;
 
 use crate::{
@@ -16,6 +16,10 @@ use crate::{
     stream::{StreamState, counts_once},
 };
 
+mod events;
+
+pub use events::*;
+
 /// One contract, card or fee account, its orders, the books, and every event so far.
 pub struct World {
     pub policy: Policy,
@@ -27,14 +31,6 @@ pub struct World {
     pub log: Vec<Event>,
     /// Whether the executor has already claimed the refunds, so that they cannot be cancelled.
     pub refunds_claimed: bool,
-}
-
-pub fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
-
-pub fn yuan(text: &str) -> Amount {
-    text.parse().unwrap()
 }
 
 impl World {
@@ -164,35 +160,15 @@ impl World {
     }
 
     pub fn confirm(&mut self, number: u8, amount: &str) -> &mut Self {
-        let data = RepaymentConfirmed {
-            target: name("cdb"),
-            amount: yuan(amount),
-            bank_ref: None,
-            booked_date: None,
-            principal: None,
-            interest: None,
-            evidence: Evidence::Query,
-        };
-        self.read(number, data)
+        self.read(number, confirmed(amount))
     }
 
     pub fn fail(&mut self, number: u8) -> &mut Self {
-        let data = ConfirmationFailed {
-            target: name("cdb"),
-            tries: 1,
-            code: "F01".into(),
-            message: "not booked".into(),
-            retryable: false,
-            evidence: Evidence::Query,
-        };
-        self.read(number, data)
+        self.read(number, failed("cdb", 1, false))
     }
 
     pub fn uncertain(&mut self, number: u8, tries: u8) -> &mut Self {
-        self.read(
-            number,
-            ConfirmationUncertain { target: name("cdb"), tries, code: "U01".into(), evidence: Evidence::Query },
-        )
+        self.read(number, unknown("cdb", tries))
     }
 
     pub fn resolve(&mut self, number: u8, outcome: Resolution) -> &mut Self {
@@ -217,162 +193,8 @@ impl World {
     }
 
     pub fn complete(&mut self, number: u8, txn: &str, amount: &str) -> &mut Self {
-        let data = RefundCompleted {
-            refund_id: self.refund_id(number, txn),
-            channel: name("ums-pos"),
-            amount: yuan(amount),
-            channel_refund_no: None,
-            fee_netted: None,
-            business_date: self.now.date_naive(),
-            evidence: Evidence::SyncResponse,
-        };
+        let capture = self.order(number).captures.iter().find(|capture| capture.channel_txn_no == txn).unwrap();
+        let data = completed(self.refund_id(number, txn), capture.channel.as_str(), amount);
         self.read(number, data)
-    }
-}
-
-pub fn request(amount: &str) -> RepaymentRequested {
-    let noon = DateTime::parse_from_rfc3339("2025-03-10T09:00:00+08:00").unwrap();
-    RepaymentRequested {
-        channel: name("ums-pos"),
-        beneficiary: name("cdb"),
-        student: Uuid::from_u128(1),
-        contract: "K".into(),
-        contract_type: "origin".into(),
-        amount: yuan(amount),
-        method: Some(Method::Card),
-        enrolment: EnrolmentAnswer { result: Enrolment::Enrolled, checked_at: noon },
-        quote: ContractAnswer { found: true, outstanding: None, overdue: None, as_of: noon },
-        consent: Consent { version: "1".into(), consented_at: noon },
-        payer: None,
-        merchant_id: None,
-        terminal_id: None,
-    }
-}
-
-pub fn capture(txn: &str, amount: &str) -> PaymentCaptured {
-    PaymentCaptured {
-        channel: name("ums-pos"),
-        channel_txn_no: txn.into(),
-        method: Method::Card,
-        amount: yuan(amount),
-        business_date: "2025-03-10".parse().unwrap(),
-        fee: None,
-        instrument_masked: None,
-        terminal: None,
-        evidence: Evidence::AsyncNotice,
-    }
-}
-
-fn answered_at() -> DateTime<chrono::FixedOffset> {
-    DateTime::parse_from_rfc3339("2025-03-10T09:00:00+08:00").unwrap()
-}
-
-/// A top-up of the world's card.
-pub fn top_up(amount: &str) -> TopUpRequested {
-    TopUpRequested {
-        channel: name("bestpay-web"),
-        school: name("school-1"),
-        amount: yuan(amount),
-        method: None,
-        card: CardAnswer { found: true, name_matches: true, checked_at: answered_at() },
-        identity: None,
-        payer: None,
-    }
-}
-
-pub fn credited(amount: &str, mode: CreditMode) -> CardCredited {
-    CardCredited {
-        target: name("school-1"),
-        amount: yuan(amount),
-        mode,
-        host_ref: None,
-        balance_after: None,
-        evidence: Evidence::SyncResponse,
-    }
-}
-
-/// A fee item of the year 2025.
-pub fn assessed(fee_item: &str, amount: &str, instalments_allowed: bool) -> FeeItemAssessed {
-    FeeItemAssessed {
-        school: name("school-1"),
-        student: Uuid::from_u128(1),
-        fee_item: fee_item.into(),
-        billing_year: 2025,
-        amount: yuan(amount),
-        instalments_allowed,
-    }
-}
-
-pub fn fee_payment(lines: &[(&str, &str)]) -> FeePaymentRequested {
-    let line = |(number, (fee_item, amount)): (u16, &(&str, &str))| FeeLine {
-        line: number,
-        fee_item: (*fee_item).into(),
-        billing_year: 2025,
-        amount: yuan(amount),
-    };
-    let lines: Vec<FeeLine> = (1..).zip(lines).map(line).collect();
-    FeePaymentRequested {
-        channel: name("ejt"),
-        school: name("school-1"),
-        student: Uuid::from_u128(1),
-        amount: lines.iter().map(|line| line.amount).sum(),
-        lines,
-        method: None,
-        consent: Consent { version: "1".into(), consented_at: answered_at() },
-        payer: None,
-    }
-}
-
-pub fn posted(line: u16, fee_item: &str, amount: &str) -> FeePosted {
-    FeePosted {
-        target: name("school-1"),
-        line,
-        fee_item: fee_item.into(),
-        billing_year: 2025,
-        amount: yuan(amount),
-        remaining: None,
-        school_ref: None,
-        evidence: Evidence::SyncResponse,
-    }
-}
-
-pub fn purchase(amount: &str, funding: Funding) -> PurchaseRequested {
-    PurchaseRequested {
-        channel: name("campus-pos"),
-        school: name("school-1"),
-        merchant: "canteen-1".into(),
-        amount: yuan(amount),
-        funding,
-        terminal: "T1".into(),
-        terminal_seq: 1,
-    }
-}
-
-/// A campus code that is `age_s` old when it is used now.
-pub fn offline(world: &World, amount: &str, funding: Funding, age_s: i64) -> OfflinePurchaseUploaded {
-    let PurchaseRequested { channel, school, merchant, amount, funding, terminal, terminal_seq } =
-        purchase(amount, funding);
-    let now = crate::business_day::shanghai(&world.now);
-    OfflinePurchaseUploaded {
-        channel,
-        school,
-        merchant,
-        amount,
-        funding,
-        terminal,
-        terminal_seq,
-        code_id: Some("code-1".into()),
-        code_issued_at: Some(now - TimeDelta::seconds(age_s)),
-        terminal_online_at: None,
-        uploaded_at: now + TimeDelta::hours(2),
-    }
-}
-
-pub fn mandate() -> WithholdingMandateSigned {
-    WithholdingMandateSigned {
-        channel: name("alipay-withholding"),
-        agreement_no: "M1".into(),
-        external_agreement_no: None,
-        product_code: "GENERAL_WITHHOLDING".into(),
     }
 }

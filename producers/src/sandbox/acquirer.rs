@@ -69,7 +69,10 @@ async fn pay(State(outside): State<Arc<Outside>>, Json(request): Json<PaymentReq
 }
 
 async fn payment(State(outside): State<Arc<Outside>>, Path(order_no): Path<OrderId>) -> Json<PaymentReply> {
-    let captures = outside.change(|world| world.books.captures.get(&order_no).cloned().unwrap_or_default());
+    let captures = outside.change(|world| {
+        let hidden = world.scripts.of(order_no.as_str()).hidden;
+        world.books.captures.get(&order_no).filter(|_| !hidden).cloned().unwrap_or_default()
+    });
     let result = if captures.is_empty() { PaymentResult::NotFound } else { PaymentResult::Captured };
     Json(PaymentReply { result, captures: captures.into_iter().map(found).collect() })
 }

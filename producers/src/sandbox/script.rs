@@ -18,6 +18,8 @@ pub struct Script {
     pub credits: Vec<MoveStep>,
     pub postings: Vec<MoveStep>,
     pub debits: Vec<MoveStep>,
+    /// A query does not find its payments.
+    pub hidden: bool,
     /// The card is offline: what is credited must be written to it at a load terminal.
     pub offline_card: bool,
     /// Lines of a posting that the school does not take.

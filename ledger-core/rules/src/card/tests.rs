@@ -2,10 +2,9 @@ use schemas::{Balance, StreamKind, events::*};
 
 use crate::{
     accounts::AccountCode::*,
-    breaks::{BreakClass, breaks_of},
     coordinator::{Call, When},
     order::OrderStatus,
-    testing::{World, capture, credited, name, top_up, yuan},
+    testing::{World, asked_back, credited, failed, loaded, name, paid_by, revoked, top_up, yuan},
 };
 
 fn paid(asked: &str, amount: &str) -> World {
@@ -15,18 +14,7 @@ fn paid(asked: &str, amount: &str) -> World {
 }
 
 fn by_bestpay(txn: &str, amount: &str) -> PaymentCaptured {
-    PaymentCaptured { channel: name("bestpay-web"), method: Method::Netbank, ..capture(txn, amount) }
-}
-
-fn failed(tries: u8, retryable: bool) -> ConfirmationFailed {
-    ConfirmationFailed {
-        target: name("school-1"),
-        tries,
-        code: "CARD_CLOSED".into(),
-        message: String::new(),
-        retryable,
-        evidence: Evidence::SyncResponse,
-    }
+    paid_by("bestpay-web", txn, amount)
 }
 
 fn on_card(world: &World) -> [Balance; 2] {
@@ -69,64 +57,19 @@ fn an_offline_card_is_credited_when_a_load_terminal_has_written_it() {
     let mut world = paid("60.00", "60.00");
     world.read(1, credited("60.00", CreditMode::PendingLoad));
     assert_eq!((world.status(1), on_card(&world)), (OrderStatus::AwaitingLoad, [Balance::ZERO, yuan("60.00").into()]));
-    let loaded = |counter| CardValueLoaded {
-        target: name("school-1"),
-        amount: yuan("60.00"),
-        load_terminal: "L1".into(),
-        card_counter: counter,
-        balance_on_card: None,
-    };
-    world.read(1, loaded(7)).read(1, loaded(8));
+    world.read(1, loaded("60.00", 7)).read(1, loaded("60.00", 8));
     assert_eq!((world.status(1), on_card(&world)), (OrderStatus::Completed, [yuan("60.00").into(), Balance::ZERO]));
-}
-
-#[test]
-fn a_card_host_that_refuses_for_now_is_asked_again_under_the_same_key_and_in_the_end_the_money_goes_back() {
-    let mut world = paid("50.00", "50.00");
-    let mut captures = Vec::new();
-    for (tries, wait) in [(1, 10), (2, 60), (3, 600)] {
-        let Call::CreditCard { capture_id, .. } = world.wanted(1)[0].call else { panic!("no credit is wanted") };
-        captures.push(capture_id);
-        world.read(1, failed(tries, true));
-        assert_eq!((world.count("refund"), world.status(1)), (0, OrderStatus::PaidUnconfirmed));
-        world.wait(wait);
-    }
-    captures.dedup();
-    assert_eq!(captures.len(), 1, "the host's key is made of the capture");
-    world.read(1, failed(4, true));
-    assert_eq!((world.count("confirmation.requested"), world.count("confirmation.resolved")), (4, 1));
-    assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (1, yuan("50.00")));
 }
 
 #[test]
 fn a_final_refusal_waits_on_2210_for_the_refund_file() {
     let mut world = paid("200.00", "200.00");
-    world.read(1, failed(1, false));
+    world.read(1, failed("school-1", 1, false));
     assert_eq!(world.books.total(RefundPayable), -Balance::from(yuan("200.00")));
     let wanted = world.wanted(1);
     assert!(matches!(&wanted[..], [wanted] if wanted.when == When::ByFile), "{wanted:?}");
     world.policy.refund_by_file.clear();
     assert_eq!(world.wanted(1)[0].when, When::Now, "a channel with an interface is called");
-}
-
-#[test]
-fn an_unknown_credit_is_neither_refunded_nor_sent_by_a_second_question() {
-    let mut world = paid("50.00", "50.00");
-    let uncertain = ConfirmationUncertain {
-        target: name("school-1"),
-        tries: 1,
-        code: "TIMEOUT".into(),
-        evidence: Evidence::SyncResponse,
-    };
-    world.read(1, uncertain).wait(3 * 86_400);
-    assert_eq!(
-        (world.status(1), world.count("confirmation.requested"), world.count("refund")),
-        (OrderStatus::Uncertain, 1, 0)
-    );
-    let breaks = breaks_of(world.order(1), &world.policy);
-    assert!(breaks[0].class == BreakClass::ConfirmationOverdue && breaks[0].grace_until <= world.now);
-    world.resolve(1, Resolution::Confirmed);
-    assert_eq!((world.status(1), world.count("card.credited")), (OrderStatus::Completed, 1));
 }
 
 #[test]
@@ -140,17 +83,7 @@ fn less_is_credited_as_it_came_and_more_goes_back() {
     let mut world = paid("100.00", "101.00");
     world.read(1, credited("100.00", CreditMode::Online));
     assert_eq!((world.order(1).refund_open(), on_card(&world)[0]), (yuan("1.00"), yuan("100.00").into()));
-    world.submit(1, "b1", 1);
-    let refund = RefundCompleted {
-        refund_id: world.refund_id(1, "b1"),
-        channel: name("bestpay-web"),
-        amount: yuan("1.00"),
-        channel_refund_no: None,
-        fee_netted: None,
-        business_date: "2025-03-11".parse().unwrap(),
-        evidence: Evidence::Statement,
-    };
-    world.read(1, refund);
+    world.submit(1, "b1", 1).complete(1, "b1", "1.00");
     assert_eq!(world.status(1), OrderStatus::Completed);
 }
 
@@ -170,41 +103,19 @@ fn a_top_up_that_is_not_paid_lapses_and_a_late_payment_is_credited_all_the_same(
     assert_eq!(world.status(1), OrderStatus::Completed);
 }
 
-fn debited_back(number: &str, amount: &str) -> ConfirmationRevoked {
-    ConfirmationRevoked {
-        target: name("school-1"),
-        revocation_no: number.into(),
-        amount: yuan(amount),
-        reason: RevocationReason::CardDebitedBack,
-        by: "school-1".into(),
-        mode: None,
-        fee_item: None,
-        billing_year: None,
-        merchant: None,
-    }
-}
-
 #[test]
 fn parts_of_a_top_up_are_refunded_once_each_and_never_more_than_is_left() {
     let mut world = paid("100.00", "100.00");
     world.read(1, credited("100.00", CreditMode::Online));
-    let ask = |world: &World, number: u128, amount: &str| RefundRequested {
-        refund_id: uuid::Uuid::from_u128(number),
-        capture_id: world.order(1).captures[0].id,
-        amount: yuan(amount),
-        reason: RefundReason::Customer,
-        by: RefundOrigin::Customer,
-    };
+    let capture = world.order(1).captures[0].id;
+    let debited_back = |number, amount| revoked("school-1", RevocationReason::CardDebitedBack, number, amount);
     for _ in 0..2 {
-        let asked = ask(&world, 1, "30.00");
-        world.read(1, debited_back("1", "30.00")).read(1, asked);
+        world.read(1, debited_back("1", "30.00")).read(1, asked_back(1, capture, "30.00"));
     }
     assert_eq!((world.count("refund.initiated"), on_card(&world)[0]), (1, yuan("70.00").into()));
-    let asked = ask(&world, 2, "30.00");
-    world.read(1, debited_back("2", "30.00")).read(1, asked);
+    world.read(1, debited_back("2", "30.00")).read(1, asked_back(2, capture, "30.00"));
     assert_eq!((world.count("refund.initiated"), on_card(&world)[0]), (2, yuan("40.00").into()));
-    let asked = ask(&world, 3, "50.00");
-    world.read(1, asked);
+    world.read(1, asked_back(3, capture, "50.00"));
     let rejected = world.order(1).refunds[&uuid::Uuid::from_u128(3)].rejected;
     assert_eq!(rejected, Some(RefundRejectionReason::AboveRefundable));
 }

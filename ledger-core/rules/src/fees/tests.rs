@@ -4,7 +4,7 @@ use crate::{
     accounts::AccountCode::*,
     coordinator::Call,
     order::OrderStatus,
-    testing::{World, assessed, capture, fee_payment, name, posted, yuan},
+    testing::{World, asked_back, assessed, failed, fee_payment, name, paid_by, posted, unposted, yuan},
 };
 
 /// A student who owes 1,200 for the dormitory, in full, and 5,200 of tuition, in parts.
@@ -15,7 +15,7 @@ fn student() -> World {
 }
 
 fn by_ejt(txn: &str, amount: &str) -> PaymentCaptured {
-    PaymentCaptured { channel: name("ejt"), method: Method::Netbank, ..capture(txn, amount) }
+    paid_by("ejt", txn, amount)
 }
 
 fn arrears(world: &World) -> Balance {
@@ -24,17 +24,6 @@ fn arrears(world: &World) -> Balance {
 
 fn refused(world: &World, number: u8) -> Option<RejectionReason> {
     world.order(number).rejection()
-}
-
-fn failed(tries: u8) -> ConfirmationFailed {
-    ConfirmationFailed {
-        target: name("school-1"),
-        tries,
-        code: "ITEM_CLOSED".into(),
-        message: String::new(),
-        retryable: false,
-        evidence: Evidence::SyncResponse,
-    }
 }
 
 #[test]
@@ -94,24 +83,6 @@ fn a_reduction_lowers_what_is_owed_and_counts_once() {
 }
 
 #[test]
-fn a_payer_who_claims_to_have_paid_changes_nothing() {
-    let mut world = student();
-    world.read(1, fee_payment(&[("tuition", "400.00")])).read(1, PayerClaimRecorded { claim: Claim::Paid });
-    assert!(matches!(world.wanted(1)[0].call, Call::QueryPayment { tries: 1, .. }));
-    world.wait(7200);
-    assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Expired, Default::default()));
-    assert_eq!(arrears(&world), yuan("6400.00").into());
-}
-
-#[test]
-fn a_payer_who_claims_a_problem_but_was_captured_is_posted() {
-    let mut world = student();
-    world.read(1, fee_payment(&[("tuition", "400.00")])).read(1, PayerClaimRecorded { claim: Claim::Problem });
-    world.read(1, by_ejt("e1", "400.00")).read(1, posted(1, "tuition", "400.00"));
-    assert_eq!(world.status(1), OrderStatus::Completed);
-}
-
-#[test]
 fn two_payments_of_one_order_are_one_posting_and_one_refund() {
     let mut world = student();
     world.read(1, fee_payment(&[("tuition", "400.00")]));
@@ -145,7 +116,7 @@ fn more_than_was_asked_for_goes_back_once_the_rest_is_posted() {
 fn a_line_that_the_school_refuses_goes_back_and_the_others_stay() {
     let mut world = student();
     world.read(1, fee_payment(&[("dorm", "1200.00"), ("tuition", "2000.00")])).read(1, by_ejt("e1", "3200.00"));
-    world.read(1, posted(1, "dorm", "1200.00")).read(1, failed(1));
+    world.read(1, posted(1, "dorm", "1200.00")).read(1, failed("school-1", 1, false));
     assert_eq!(world.order(1).refund_open(), yuan("2000.00"));
     assert_eq!(arrears(&world), yuan("5200.00").into());
 }
@@ -163,24 +134,7 @@ fn a_fee_that_is_unposted_is_owed_again_and_can_be_refunded() {
     let mut world = student();
     world.read(1, fee_payment(&[("tuition", "400.00")])).read(1, by_ejt("e1", "400.00"));
     world.read(1, posted(1, "tuition", "400.00"));
-    let unposted = ConfirmationRevoked {
-        target: name("school-1"),
-        revocation_no: "1".into(),
-        amount: yuan("400.00"),
-        reason: RevocationReason::FeeUnposted,
-        by: "school-1".into(),
-        mode: None,
-        fee_item: Some("tuition".into()),
-        billing_year: Some(2025),
-        merchant: None,
-    };
-    let asked = RefundRequested {
-        refund_id: uuid::Uuid::from_u128(1),
-        capture_id: world.order(1).captures[0].id,
-        amount: yuan("400.00"),
-        reason: RefundReason::Customer,
-        by: RefundOrigin::Operator,
-    };
-    world.read(1, unposted).read(1, asked);
+    let asked = asked_back(1, world.order(1).captures[0].id, "400.00");
+    world.read(1, unposted("1", "tuition", "400.00")).read(1, asked);
     assert_eq!((arrears(&world), world.order(1).refund_open()), (yuan("6400.00").into(), yuan("400.00")));
 }

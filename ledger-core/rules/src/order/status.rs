@@ -82,7 +82,7 @@ impl Order {
         let net = self.net_captured();
         let refunded = self.refunded();
         let confirmed = self.confirmation.standing();
-        let left = net - refunded - self.charged_back();
+        let left = net - refunded;
         let of_purchase = self.purchase.as_ref().and_then(|purchase| purchase.status(self));
         if self.chargebacks.values().any(|case| case.closed.is_none() && !case.received.is_zero()) {
             OrderStatus::InDispute
@@ -132,12 +132,14 @@ impl Order {
         }
     }
 
-    /// Money that is both booked and gone back, more back than taken, or two payments with nothing decided.
+    /// Money that is both booked and gone back, more back than taken (a dispute included), or two payments with nothing decided.
     fn is_contradictory(&self) -> bool {
         let net = self.net_captured();
         let out = self.confirmation.standing() + self.refunded();
-        let captured = !self.captured().is_zero();
-        (captured && out > net) || Balance::from(self.refunded()) > net || self.unresolved_captures() > 1
+        // A purchase counts before it is debited: what is missing is a receivable.
+        let is_paid_first = !self.captured().is_zero() && self.purchase.as_ref().is_none_or(|it| it.posted.is_none());
+        let gone_back = self.refunded() + self.charged_back();
+        (is_paid_first && out > net) || Balance::from(gone_back) > net || self.unresolved_captures() > 1
     }
 
     fn unresolved_captures(&self) -> usize {

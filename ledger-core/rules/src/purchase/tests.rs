@@ -8,7 +8,10 @@ use crate::{
     coordinator::Call,
     order::OrderStatus,
     policy::WindowFrom,
-    testing::{World, mandate, name, offline, purchase, yuan},
+    testing::{
+        World, asked_back, completed, debited, declined, ended, given_back, given_up, mandate, name, nothing_charged,
+        offline, purchase, returned, reversed, yuan,
+    },
 };
 
 fn card(time: &str) -> World {
@@ -33,23 +36,6 @@ fn limit(world: &World, daily: &str) -> SpendingLimitSet {
     }
 }
 
-fn captured(txn: &str, amount: &str) -> PaymentCaptured {
-    PaymentCaptured {
-        channel: name("alipay-withholding"),
-        method: Method::Withholding,
-        ..crate::testing::capture(txn, amount)
-    }
-}
-
-fn declined(attempt: u16) -> PaymentDeclined {
-    PaymentDeclined {
-        attempt,
-        response_code: "ACQ.BUYER_BALANCE_NOT_ENOUGH".into(),
-        message: String::new(),
-        evidence: Evidence::SyncResponse,
-    }
-}
-
 #[test]
 fn a_purchase_from_the_cards_value_is_owed_to_the_merchant() {
     let mut world = card("12:00:00");
@@ -57,14 +43,7 @@ fn a_purchase_from_the_cards_value_is_owed_to_the_merchant() {
     assert_eq!(world.status(1), OrderStatus::Completed);
     assert_eq!(world.books.balance(CampusMerchantPayable, "school-1/canteen-1"), -Balance::from(yuan("20.00")));
     assert_eq!(world.state.card().unwrap().balance, -Balance::from(yuan("20.00")));
-    let back = PurchaseRefunded {
-        refund_no: "r1".into(),
-        school: name("school-1"),
-        merchant: "canteen-1".into(),
-        amount: yuan("20.00"),
-        funding: Funding::CardBalance,
-    };
-    world.read(1, back);
+    world.read(1, given_back("r1", "20.00", Funding::CardBalance));
     assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Refunded, Default::default()));
 }
 
@@ -107,12 +86,7 @@ fn withholding_needs_a_mandate() {
     let mut world = card("12:00:00");
     world.read(1, purchase("12.50", Funding::Withholding));
     assert_eq!(refused(&world, 1), Some(RejectionReason::NoMandate));
-    let ended = WithholdingMandateEnded {
-        channel: name("alipay-withholding"),
-        agreement_no: "M1".into(),
-        ended_by: MandateEnder::Payer,
-    };
-    world.told(mandate()).told(ended).read(2, purchase("12.50", Funding::Withholding));
+    world.told(mandate()).told(ended()).read(2, purchase("12.50", Funding::Withholding));
     assert_eq!(refused(&world, 2), Some(RejectionReason::NoMandate));
 }
 
@@ -125,31 +99,11 @@ fn a_swipe_is_debited_at_alipay_and_the_cards_value_stays() {
     assert!(
         matches!(&wanted[..], [wanted] if matches!(&wanted.call, Call::Debit { attempt: 1, agreement_no, .. } if agreement_no == "M1"))
     );
-    world.read(1, captured("a1", "12.50"));
+    world.read(1, debited("a1", "12.50"));
     assert_eq!((world.status(1), debt(&world)), (OrderStatus::Completed, Balance::ZERO));
     assert_eq!(world.state.card().unwrap().balance, Balance::ZERO);
     assert_eq!(world.books.balance(CampusMerchantPayable, "school-1/canteen-1"), -Balance::from(yuan("12.50")));
     assert!(world.wanted(1).is_empty() && breaks_of(world.order(1), &world.policy).is_empty());
-}
-
-#[test]
-fn a_debit_is_tried_three_times_and_then_stays_a_receivable_and_blocks_the_mandate() {
-    let mut world = card("12:00:00");
-    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
-    for (attempt, wait) in [(1, 3600), (2, 24 * 3600)] {
-        world.read(1, declined(attempt)).wait(wait - 1);
-        assert_eq!(world.count("payment.initiated"), usize::from(attempt));
-        world.wait(1);
-        assert_eq!(world.count("payment.initiated"), usize::from(attempt) + 1);
-    }
-    world.read(1, declined(3));
-    assert_eq!((world.status(1), debt(&world)), (OrderStatus::Uncollected, yuan("12.50").into()));
-    assert_eq!(world.count("withholding.uncollected"), 1);
-    world.read(2, purchase("1.00", Funding::Withholding));
-    assert_eq!(refused(&world, 2), Some(RejectionReason::MandateBlocked));
-    // The holder pays after all.
-    world.read(1, captured("a1", "12.50")).read(3, purchase("1.00", Funding::Withholding));
-    assert_eq!((world.status(1), refused(&world, 3)), (OrderStatus::Completed, None));
 }
 
 #[test]
@@ -158,49 +112,10 @@ fn what_is_given_up_is_borne_by_whom_a_person_names() {
         let mut world = card("12:00:00");
         world.policy.withholding_retry_s.clear();
         world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, declined(1));
-        let given_up = WithholdingUncollected {
-            school: name("school-1"),
-            merchant: "canteen-1".into(),
-            amount: yuan("12.50"),
-            tries: 1,
-            last_code: "x".into(),
-            bearer: Some(bearer),
-        };
-        world.read(1, given_up);
+        world.read(1, given_up(yuan("12.50"), bearer));
         assert_eq!((debt(&world), world.status(1)), (Balance::ZERO, OrderStatus::Completed));
         let expected = if account == Loss { yuan("12.50").into() } else { Balance::ZERO };
         assert_eq!(world.books.total(account), expected);
-    }
-}
-
-#[test]
-fn an_offline_purchase_inside_the_window_is_debited_however_late_it_is_uploaded() {
-    let mut world = card("18:00:00");
-    world.told(mandate());
-    let mut upload = offline(&world, "9.90", Funding::Withholding, 9 * 3600);
-    upload.uploaded_at += TimeDelta::days(8);
-    world.read(1, upload);
-    let posted = world.order(1).purchase.as_ref().unwrap().posted.clone().unwrap();
-    assert_eq!(posted.flags, [PurchaseFlag::UploadLag]);
-    assert_eq!(posted.consumed_on.to_string(), "2025-03-10");
-    assert_eq!((world.status(1), debt(&world)), (OrderStatus::AwaitingDebit, yuan("9.90").into()));
-}
-
-#[test]
-fn a_purchase_on_a_code_of_26_hours_waits_for_a_person() {
-    for outcome in [LatePurchaseOutcome::Accepted, LatePurchaseOutcome::MerchantBears] {
-        let mut world = card("12:00:00");
-        world.told(mandate());
-        let upload = offline(&world, "15.00", Funding::Withholding, 26 * 3600);
-        world.read(1, upload.clone()).read(1, upload);
-        assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Rejected, Default::default()));
-        let breaks = breaks_of(world.order(1), &world.policy);
-        assert_eq!(breaks.iter().map(|found| found.class).collect::<Vec<_>>(), [BreakClass::LateOfflinePurchase]);
-        world.read(1, OfflinePurchaseResolved { outcome, by: "operator-1".into() });
-        assert!(breaks_of(world.order(1), &world.policy).is_empty());
-        let accepted = outcome == LatePurchaseOutcome::Accepted;
-        assert_eq!(debt(&world), if accepted { yuan("15.00").into() } else { Balance::ZERO });
-        assert_eq!(world.status(1), if accepted { OrderStatus::AwaitingDebit } else { OrderStatus::Rejected });
     }
 }
 
@@ -229,20 +144,6 @@ fn the_window_is_counted_from_the_code_or_from_the_terminals_last_contact() {
 }
 
 #[test]
-fn what_was_bought_before_the_mandate_ended_is_still_debited() {
-    let mut world = card("12:00:00");
-    let ended = WithholdingMandateEnded {
-        channel: name("alipay-withholding"),
-        agreement_no: "M1".into(),
-        ended_by: MandateEnder::Payer,
-    };
-    let upload = offline(&world, "9.90", Funding::Withholding, 3600);
-    world.told(mandate()).wait(60).told(ended).read(1, upload).read(1, declined(1));
-    assert_eq!(world.count("payment.initiated"), 1);
-    assert_eq!(world.status(1), OrderStatus::AwaitingDebit);
-}
-
-#[test]
 fn a_purchase_without_any_mandate_is_uncollected_at_once() {
     let mut world = card("12:00:00");
     let upload = offline(&world, "9.90", Funding::Withholding, 3600);
@@ -254,7 +155,7 @@ fn a_purchase_without_any_mandate_is_uncollected_at_once() {
 fn a_second_debit_of_one_purchase_goes_back() {
     let mut world = card("12:00:00");
     world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
-    world.read(1, captured("a1", "12.50")).read(1, captured("a2", "12.50"));
+    world.read(1, debited("a1", "12.50")).read(1, debited("a2", "12.50"));
     assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (1, yuan("12.50")));
     assert_eq!(debt(&world), Balance::ZERO, "it is owed out of what the holder had been debited");
 }
@@ -262,26 +163,116 @@ fn a_second_debit_of_one_purchase_goes_back() {
 #[test]
 fn a_returned_purchase_goes_back_to_the_payer_by_a_refund_that_somebody_asks_for() {
     let mut world = card("12:00:00");
-    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, captured("a1", "12.50"));
-    let returned = ConfirmationRevoked {
-        target: name("school-1"),
-        revocation_no: "1".into(),
-        amount: yuan("12.50"),
-        reason: RevocationReason::PurchaseReturned,
-        by: "canteen-1".into(),
-        mode: None,
-        fee_item: None,
-        billing_year: None,
-        merchant: Some("canteen-1".into()),
-    };
-    let asked = RefundRequested {
-        refund_id: uuid::Uuid::from_u128(7),
-        capture_id: world.order(1).captures[0].id,
-        amount: yuan("12.50"),
-        reason: RefundReason::Customer,
-        by: RefundOrigin::Customer,
-    };
-    world.read(1, returned).read(1, asked);
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "12.50"));
+    let asked = asked_back(7, world.order(1).captures[0].id, "12.50");
+    world.read(1, returned("1", "12.50")).read(1, asked);
     assert_eq!(world.status(1), OrderStatus::RefundPending);
     assert_eq!((debt(&world), world.books.total(CampusMerchantPayable)), (Balance::ZERO, Balance::ZERO));
+}
+
+#[test]
+fn a_purchase_that_was_asked_for_online_and_then_made_offline_is_one_in_either_order_of_report() {
+    for upload_first in [true, false] {
+        let mut world = card("12:00:00");
+        let upload = offline(world.told(mandate()), "15.00", Funding::Withholding, 26 * 3600);
+        let set = limit(&world, "10.00");
+        world.told(set);
+        let online = purchase("15.00", Funding::Withholding);
+        if upload_first {
+            world.read(1, upload).read(1, online);
+        } else {
+            world.read(1, online).read(1, upload);
+        }
+        assert_eq!((world.status(1), world.count("purchase.posted")), (OrderStatus::Rejected, 0));
+        assert_eq!(breaks_of(world.order(1), &world.policy)[0].class, BreakClass::LateOfflinePurchase);
+        world.read(1, OfflinePurchaseResolved { outcome: LatePurchaseOutcome::Accepted, by: "operator-1".into() });
+        assert_eq!(
+            (world.status(1), world.count("purchase.posted")),
+            (OrderStatus::AwaitingDebit, 1),
+            "{upload_first}"
+        );
+    }
+}
+
+#[test]
+fn a_returned_purchase_counts_as_refunded_once_the_money_has_gone_back() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "12.50"));
+    world.read(1, returned("1", "12.50"));
+    assert_eq!((world.status(1), world.count("refund")), (OrderStatus::RefundPending, 0));
+    let asked = asked_back(7, world.order(1).captures[0].id, "12.50");
+    let refund = asked.refund_id;
+    world.read(1, asked).read(1, completed(refund, "alipay-withholding", "12.50"));
+    assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Refunded, Default::default()));
+}
+
+#[test]
+fn what_is_debited_after_it_was_given_up_is_to_go_back() {
+    let mut world = card("12:00:00");
+    world.policy.withholding_retry_s.clear();
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, declined(1));
+    world.read(1, given_up(yuan("12.50"), LossBearer::Operator)).read(1, debited("a1", "12.50"));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::RefundPending, -Balance::from(yuan("12.50"))));
+}
+
+#[test]
+fn a_debit_of_a_purchase_that_was_refused_goes_back() {
+    let mut world = card("12:00:00");
+    world.read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "12.50"));
+    assert_eq!(refused(&world, 1), Some(RejectionReason::NoMandate));
+    assert_eq!(world.order(1).refund_open(), yuan("12.50"));
+    assert_eq!(world.order(1).refunds.values().next().unwrap().reason, Some(RefundReason::OrderRejected));
+}
+
+#[test]
+fn a_debit_of_a_late_purchase_waits_for_the_person_who_decides_about_it() {
+    for (outcome, back) in [(LatePurchaseOutcome::Accepted, "0.00"), (LatePurchaseOutcome::MerchantBears, "15.00")] {
+        let mut world = card("12:00:00");
+        let upload = offline(world.told(mandate()), "15.00", Funding::Withholding, 26 * 3600);
+        world.read(1, upload).read(1, debited("a1", "15.00"));
+        assert_eq!(world.count("refund"), 0);
+        world.read(1, OfflinePurchaseResolved { outcome, by: "operator-1".into() });
+        assert_eq!((world.order(1).refund_open(), world.count("payment.initiated")), (yuan(back), 0), "{outcome}");
+    }
+}
+
+#[test]
+fn what_a_debit_gave_back_is_owed_again() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+    world.read(1, debited("a1", "12.50")).read(1, debited("a2", "12.50"));
+    let undone = reversed(&world.order(1).captures[0]);
+    world.read(1, undone);
+    assert_eq!((world.order(1).refund_open(), debt(&world)), (yuan("12.50"), yuan("12.50").into()));
+    let receivable = world.order(1).purchase.as_ref().unwrap().receivable(world.order(1));
+    assert_eq!((receivable, world.status(1)), (debt(&world), OrderStatus::Uncollected));
+}
+
+#[test]
+fn a_debit_that_the_channel_undid_is_uncollected_and_a_person_sees_it() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "12.50"));
+    let undone = reversed(&world.order(1).captures[0]);
+    world.read(1, undone);
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::Uncollected, yuan("12.50").into()));
+    assert!(world.wanted(1).is_empty());
+}
+
+#[test]
+fn a_debit_that_was_cancelled_before_it_charged_anything_is_tried_again_like_a_declined_one() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+    world.read(1, nothing_charged("alipay-withholding", "a1")).wait(3599);
+    assert_eq!((world.count("payment.initiated"), world.wanted(1)), (1, vec![]));
+    world.wait(1);
+    assert!(matches!(&world.wanted(1)[..], [wanted] if matches!(wanted.call, Call::Debit { attempt: 2, .. })));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::AwaitingDebit, yuan("12.50").into()));
+}
+
+#[test]
+fn what_a_debit_did_not_take_is_uncollected() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "5.00"));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::Uncollected, yuan("7.50").into()));
+    assert!(world.wanted(1).is_empty(), "no second debit under the same number");
 }

@@ -18,6 +18,7 @@ use engine::{
     log::{Log, Position, Record, TopicSpec, memory::MemoryLog},
     postgres::{connect, migrate, pool, server::Server},
 };
+use rules::policy::Policy;
 use schemas::Event;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -126,7 +127,8 @@ impl Bed {
             ..DoorConfig::default()
         };
         let clock = Clock::simulated(DateTime::parse_from_rfc3339("2025-03-10T10:00:00+08:00").unwrap().to_utc());
-        let door = Door::new(config, Arc::new(log.clone()), TOPIC, clock, pool.clone(), tokens.clone());
+        let door =
+            Door::new(config, Arc::new(log.clone()), TOPIC, clock, pool.clone(), tokens.clone(), Policy::default());
         Self { log, pool, tokens, router: router(door, Router::new()) }
     }
 
