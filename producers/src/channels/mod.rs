@@ -307,4 +307,4 @@ impl From<SignatureError> for Refused {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

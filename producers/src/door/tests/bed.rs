@@ -25,7 +25,8 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::{
-    door::{Client, Door, DoorConfig, router},
+    channels::Channels,
+    door::{Client, Door, DoorConfig, router, webhooks},
     token::Tokens,
 };
 
@@ -129,7 +130,8 @@ impl Bed {
         let clock = Clock::simulated(DateTime::parse_from_rfc3339("2025-03-10T10:00:00+08:00").unwrap().to_utc());
         let door =
             Door::new(config, Arc::new(log.clone()), TOPIC, clock, pool.clone(), tokens.clone(), Policy::default());
-        Self { log, pool, tokens, router: router(door, Router::new()) }
+        let channels = Channels::open(&crate::channels::tests::config(), &Policy::default()).unwrap();
+        Self { log, pool, tokens, router: router(door.clone(), webhooks(door, channels)) }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {
