@@ -68,13 +68,13 @@ pub const CHANNELS: [&str; 2] = ["ums-pos", "unionpay-cqp"];
 impl Stage {
     /// Opens a house with simulated time from `start`, and lets every role and the sandbox run.
     pub async fn open(config: Config, start: DateTime<FixedOffset>) -> Result<Self> {
-        Self::open_by(config, Clock::simulated(start.to_utc())).await
+        let played = SandboxConfig { policy: config.policy.clone(), ..SandboxConfig::default() };
+        Self::open_by(config, Clock::simulated(start.to_utc()), played).await
     }
 
-    /// As [`Stage::open`], by whatever clock.
-    pub async fn open_by(mut config: Config, clock: Clock) -> Result<Self> {
+    /// As [`Stage::open`], by whatever clock and in whatever world.
+    pub async fn open_by(mut config: Config, clock: Clock, played: SandboxConfig) -> Result<Self> {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let played = SandboxConfig { policy: config.policy.clone(), ..SandboxConfig::default() };
         let sandbox = Sandbox::start(any_port, played, clock.clone()).await?;
         config.calls.bank_url.clone_from(&sandbox.bank_url);
         config.calls.acquirer_url.clone_from(&sandbox.acquirer_url);
@@ -118,8 +118,12 @@ impl Stage {
 
     /// A channel asks for a repayment, and hears whether it may go ahead.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer> {
+        self.request("/v1/loan-repayments", ask.channel, ask.key, &self.repayment(ask)).await
+    }
+
+    fn repayment(&self, ask: &Ask<'_>) -> Value {
         let now = self.now();
-        let body = json!({
+        json!({
             "channel": ask.channel,
             "student": { "id_number": ask.student },
             "contract": { "reference": ask.contract, "type": "origin" },
@@ -128,8 +132,7 @@ impl Stage {
             "quote": { "found": ask.found, "as_of": now },
             "consent": { "version": "2025-01", "consented_at": now },
             "requested_at": now,
-        });
-        self.request("/v1/loan-repayments", ask.channel, ask.key, &body).await
+        })
     }
 
     /// A channel asks for an order, and hears whether it may go ahead.
@@ -151,20 +154,16 @@ impl Stage {
 
     /// Asks, and expects to be admitted.
     pub async fn accepted(&self, ask: &Ask<'_>) -> Result<OrderId> {
-        self.until_judged(ask.key, async || self.ask(ask).await).await
+        self.admitted("/v1/loan-repayments", ask.channel, ask.key, &self.repayment(ask)).await
     }
 
     /// As [`Stage::request`], and expects to be admitted.
     pub async fn admitted(&self, path: &str, channel_name: &str, key: &str, body: &Value) -> Result<OrderId> {
-        self.until_judged(key, async || self.request(path, channel_name, key, body).await).await
-    }
-
-    async fn until_judged(&self, key: &str, ask: impl AsyncFn() -> Result<Answer>) -> Result<OrderId> {
-        let mut answer = ask().await?;
+        let mut answer = self.request(path, channel_name, key, body).await?;
         let until = tokio::time::Instant::now() + PATIENCE;
         // On a busy machine the coordinator may not have begun; the same key is the same request.
         while answer.verdict == "pending" && tokio::time::Instant::now() < until {
-            answer = ask().await?;
+            answer = self.request(path, channel_name, key, body).await?;
         }
         ensure!(answer.verdict == "accepted", "{key} was not admitted: {}", answer.verdict);
         Ok(answer.order_id)
@@ -214,6 +213,16 @@ impl Stage {
             ensure!(tokio::time::Instant::now() < until, "the door was not told of {order}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// The id of an order's first capture.
+    pub async fn capture_id(&self, order: &OrderId) -> Result<Uuid> {
+        let positions = projections::timeline::positions(&self.house.pool, order).await?;
+        let (log, topic) = (self.house.log.clone(), self.house.events_topic().to_owned());
+        let read =
+            tokio::task::spawn_blocking(move || projections::timeline::read(&*log, &topic, &positions)).await??;
+        let captured = read.iter().find(|read| matches!(read.event.data, Data::PaymentCaptured(_)));
+        Ok(captured.with_context(|| format!("{order} has no capture"))?.event.id)
     }
 
     /// Reports events in the name of `source`, and answers what the door said.

@@ -11,6 +11,7 @@ pub mod executor;
 pub mod http;
 pub mod inbox;
 pub mod publisher;
+pub mod refund_file;
 pub mod sandbox;
 pub mod signature;
 pub mod token;

@@ -154,3 +154,15 @@ pub async fn active_schema(client: &Client) -> Result<String, WaitError> {
     let row = client.query_one("select 'views_g' || id from finance.generation where active", &[]).await?;
     Ok(row.get(0))
 }
+
+/// Classes of the breaks of an order or stream that are open.
+pub async fn open_breaks(pool: &Pool, subject: &str) -> Result<Vec<String>, WaitError> {
+    let sql = "select class from finance.breaks where subject = $1 and open order by class";
+    Ok(pool.get().await?.query(sql, &[&subject]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// What a student owes in all, in yuan.
+pub async fn arrears(pool: &Pool, stream: &str) -> Result<String, WaitError> {
+    let sql = "select coalesce(sum(outstanding), 0)::numeric(18, 2)::text from finance.fees where stream = $1";
+    Ok(pool.get().await?.query_one(sql, &[&stream]).await?.get(0))
+}

@@ -61,8 +61,8 @@ impl Payment {
         let script = Script {
             bank: bank(fate, dice),
             refunds: refunds(dice),
-            refund_queries: Vec::new(),
             notice: Some(if dice.u32(..100) < 5 { NoticeStep::Twice } else { NoticeStep::Once }),
+            ..Script::default()
         };
         Self::new(number, fate, script)
     }

@@ -321,7 +321,7 @@ async fn s13_a_capture_without_a_slip_is_synchronised_and_reversed() -> Result<(
 async fn s14_the_worked_day_agrees_to_the_fen() -> Result<()> {
     let stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
     let said = RefCell::new(Vec::new());
-    let day = demo::play(&stage, |text| said.borrow_mut().push(text.to_owned())).await?;
+    let day = demo::play(&stage, demo::System::Loan, |text| said.borrow_mut().push(text.to_owned())).await?;
     for check in &day.checks {
         assert!(check.agrees(), "{check:?}");
     }

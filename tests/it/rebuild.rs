@@ -19,7 +19,7 @@ use schemas::{
 
 async fn after_the_worked_day() -> Result<Stage> {
     let stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
-    demo::play(&stage, |_| ()).await?;
+    demo::play(&stage, demo::System::Loan, |_| ()).await?;
     Ok(stage)
 }
 

@@ -46,7 +46,7 @@ const SQL_STANDS_IN: &[&str] = &[
     "producers/src/coordinator/",
     "producers/src/door/known.rs",
     // Shows a newcomer a query to type.
-    "src/commands/demo.rs",
+    "src/commands/demo/mod.rs",
 ];
 
 const SQL: &[&str] = &[

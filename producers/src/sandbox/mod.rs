@@ -54,7 +54,7 @@ pub use acquirer::PaymentRequest;
 pub use books::{Books, Capture, Movement, MovementState, Repayment};
 pub use script::{BankStep, Delivery, MoveStep, NoticeStep, Refusal, Script, Share};
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SandboxConfig {
     /// How orders go that have no script and no lot of their own.
@@ -67,12 +67,6 @@ pub struct SandboxConfig {
     pub policy: Policy,
     /// Where captures are told.
     pub door: Option<Door>,
-}
-
-impl Default for SandboxConfig {
-    fn default() -> Self {
-        Self { default: Script::default(), seed: 0, shares: Vec::new(), policy: Policy::default(), door: None }
-    }
 }
 
 /// Where captures are told, and the bearer token of each channel.

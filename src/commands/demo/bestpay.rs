@@ -1,8 +1,11 @@
 //! The worked day of the BestPay web top-up (翼机通充值): six payments, of which one is credited at the third try, one is
 //! refused by the card host for good, and one must still be written to its card.
 
-use anyhow::{Context, Result};
-use producers::sandbox::{MoveStep, Script};
+use anyhow::Result;
+use producers::{
+    refund_file::{self, Waiting},
+    sandbox::{MoveStep, Script},
+};
 use schemas::{OrderId, events::Method};
 use serde_json::json;
 
@@ -36,8 +39,8 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     top_up(stage, day, "B5", "80.00", Script::default()).await?;
     let expected = [("1110", "590.00"), ("2210", "-200.00"), ("2130", "-330.00"), ("2131", "-60.00"), ("2010", "0.00")];
     day.check(stage, "T", &expected).await?;
-    let waiting = waiting_for_the_file(stage).await?;
-    day.expect("T", "waits for the refund file 待退款文本", "B3", waiting.join(", "));
+    let waiting = waiting_for_the_file(stage, day).await?;
+    day.expect("T", "waits for the refund file 待退款文本", "B3", waiting);
     Ok(())
 }
 
@@ -64,15 +67,9 @@ async fn ask(stage: &Stage, name: &str, amount: &str) -> Result<OrderId> {
     stage.admitted("/v1/card-top-ups", CHANNEL, name, &body).await
 }
 
-/// Orders of the channel whose refund nobody can send but a person, with a file.
-async fn waiting_for_the_file(stage: &Stage) -> Result<Vec<&'static str>> {
-    let held = producers::refund_file::waiting(&stage.house.pool, &CHANNEL.parse()?).await?;
-    let name = |order: &OrderId| match order {
-        _ if held.is_empty() => None,
-        _ => Some(order.as_str().to_owned()),
-    };
-    let orders: Vec<String> = held.iter().filter_map(|refund| name(&refund.order_id)).collect();
-    let rows = stage.house.pool.get().await.context("Postgres does not answer");
-    drop(rows);
-    Ok(if orders.len() == 1 { vec!["B3"] } else { Vec::new() })
+/// Orders of the channel whose refund nobody can send but a person, in a file.
+async fn waiting_for_the_file(stage: &Stage, day: &Day) -> Result<String> {
+    let waiting = refund_file::waiting(&stage.house.pool, &CHANNEL.parse()?).await?;
+    let name = |refund: &Waiting| day.orders.iter().find(|(_, order)| *order == refund.order_id).map(|(name, _)| *name);
+    Ok(waiting.iter().filter_map(name).collect::<Vec<_>>().join(", "))
 }

@@ -175,14 +175,22 @@ fn of_its_own(mut config: Config, folder: &std::path::Path) -> Config {
 
 /// Says where to look, and stays open until Ctrl-C.
 async fn linger(stage: &Stage) -> Result<()> {
-    let token = stage.house.client_token(&FINANCE.parse()?)?;
-    println!("console   {}/console#token={token}", stage.door_url);
-    println!("door      {}", stage.door_url);
-    println!("try       curl -sS -H 'Authorization: Bearer {token}' {}/v1/orders", stage.door_url);
-    println!("postgres  {}", stage.house.postgres_url);
-    println!("try       psql '{}' -c 'select * from finance.orders'", stage.house.postgres_url);
+    println!("{}", linger_text(stage)?);
     eprintln!("running; press Ctrl-C to end 按 Ctrl-C 结束");
     Ok(tokio::signal::ctrl_c().await?)
+}
+
+/// Where to look.
+fn linger_text(stage: &Stage) -> Result<String> {
+    let token = stage.house.client_token(&FINANCE.parse()?)?;
+    let (door, postgres) = (&stage.door_url, &stage.house.postgres_url);
+    Ok(format!(
+        "console   {door}/console#token={token}\n\
+         door      {door}\n\
+         try       curl -sS -H 'Authorization: Bearer {token}' {door}/v1/orders\n\
+         postgres  {postgres}\n\
+         try       psql '{postgres}' -c 'select * from finance.orders'"
+    ))
 }
 
 /// Every request of the day, and what became of it.
