@@ -135,6 +135,11 @@ impl Channels {
         Ok(Self(config.all().into_iter().map(open).collect::<Result<_, _>>()?))
     }
 
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+
     /// The webhook of a channel, or the setting without which it has none; nothing for a name that is no channel's.
     pub(crate) fn get(&self, name: &str) -> Option<&Result<Webhook, String>> {
         self.0.get(name)

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{
+        Path, State,
+        rejection::{BytesRejection, PathRejection},
+    },
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
@@ -36,11 +39,12 @@ pub fn router(door: Door, channels: Channels) -> Router {
 
 async fn notified(
     State((door, channels)): State<(Door, Arc<Channels>)>,
-    Path(name): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let no_webhook = |detail: &str| Problem::door(DoorCode::NotFound, detail).into_response();
+    let name = path.map(|Path(name)| name).unwrap_or_default();
     let webhook = match channels.get(&name) {
         Some(Ok(webhook)) => webhook,
         Some(Err(setting)) => return no_webhook(&format!("this channel has no key here; set {setting}")),

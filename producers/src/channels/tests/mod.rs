@@ -3,7 +3,7 @@
 mod alipay;
 mod bestpay;
 mod campus_pos;
-// mod documents;
+mod documents;
 mod ejt;
 mod settings;
 mod ums;
@@ -17,7 +17,7 @@ use schemas::{Amount, Data, Event, OrderId, Stream, StreamKind, event_id, events
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Channels, ChannelsConfig, Notice, Own, Refused, Said, Told, Webhook};
+use super::{Channels, ChannelsConfig, Code, Notice, Own, Refused, Said, Told, Webhook};
 use crate::signature::{Form, PrivateKey};
 
 pub const UMS_KEY: &str = "a-key-of-china-ums-for-tests";
