@@ -415,11 +415,20 @@ impl Order {
 
     /// What is left of a capture for refunds: not reversed, not charged back, not refunded and not promised to a refund.
     pub fn refundable(&self, capture: &Capture) -> Amount {
+        capture.amount.saturating_sub(self.reversed_of(capture.id)).saturating_sub(self.gone(capture))
+    }
+
+    /// Whether a capture's disputes and refunds come to more than itself.
+    pub fn is_charged_back_beyond(&self, capture: &Capture) -> bool {
+        let disputed = self.standing_chargebacks().any(|case| case.capture_id == Some(capture.id));
+        disputed && self.gone(capture) > capture.amount.saturating_sub(self.reversed_of(capture.id))
+    }
+
+    fn gone(&self, capture: &Capture) -> Amount {
         let of_it = |id: Option<Uuid>| id == Some(capture.id);
         let refunds = self.refunds.values().filter(|refund| of_it(refund.capture_id)).map(Refund::committed);
         let disputed = self.standing_chargebacks().filter(|case| of_it(case.capture_id)).map(|case| case.received);
-        let gone: Amount = refunds.chain(disputed).sum();
-        capture.amount.saturating_sub(self.reversed_of(capture.id)).saturating_sub(gone)
+        refunds.chain(disputed).sum()
     }
 
     pub fn accepted_until(&self) -> Option<LogTime> {

@@ -152,27 +152,29 @@ pub(crate) fn decide(order: &Order, now: LogTime, policy: &Policy) -> Option<Dec
     cancel(order).or_else(|| automatic(order)).or_else(|| asked_for(order)).or_else(|| escalate(order, now, policy))
 }
 
-/// It was confirmed before the refund was sent: keep the money where it is.
+/// What has become wrong before it was sent is not sent: it was confirmed meanwhile, or the payer's bank took it back.
 fn cancel(order: &Order) -> Option<Decision> {
     let claimed = order.confirmation.standing() + order.refunded() + order.refund_open();
-    if order.confirmation.confirmed.is_none()
-        || !order.confirmation.revoked.is_zero()
-        || claimed <= order.net_captured()
-    {
-        return None;
-    }
-    let (id, refund) = order.refunds.iter().find(|(id, refund)| {
-        let automatic = refund.capture_id.is_some_and(|capture| automatic_refund_id(capture) == **id);
-        automatic
-            && refund.reason != Some(RefundReason::DuplicateCapture)
-            && !refund.open().is_zero()
-            && refund.submitted == 0
-            && !refund.uncancellable
+    let confirmed = order.confirmation.confirmed.is_some()
+        && order.confirmation.revoked.is_zero()
+        && claimed > order.net_captured();
+    let (id, refund, why) = order.refunds.iter().find_map(|(id, refund)| {
+        let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id)?;
+        let can_be_stopped = !refund.open().is_zero() && refund.submitted == 0 && !refund.uncancellable;
+        let of_the_order =
+            automatic_refund_id(capture.id) == *id && refund.reason != Some(RefundReason::DuplicateCapture);
+        let why = match () {
+            () if !can_be_stopped => return None,
+            () if order.is_charged_back_beyond(capture) => "the payer's bank took the money back before it was sent",
+            () if confirmed && of_the_order => "it was confirmed before the refund was sent",
+            () => return None,
+        };
+        Some((id, refund, why))
     })?;
     let data = RefundCancelled {
         refund_id: *id,
         amount: refund.open(),
-        reason: "it was confirmed before the refund was sent".to_owned(),
+        reason: why.to_owned(),
         method: method_of(order, refund.capture_id),
     };
     Some(Decision { data: data.into(), guard: Some(Guard::RefundNotClaimed(*id)) })
@@ -277,10 +279,11 @@ fn judge<'a>(
     if amount > order.refundable(capture) {
         return Err(RefundRejectionReason::AboveRefundable);
     }
-    let left_for_the_bank = order.net_captured() - order.refunded() - order.refund_open() - amount;
+    let left = order.net_captured() - order.refunded() - order.refund_open() - amount;
+    let given_up = order.purchase.as_ref().map_or(Amount::ZERO, |purchase| purchase.given_up);
     match order.confirmation.answer() {
-        // Only what the bank has not booked may go back.
-        Answer::Confirmed if left_for_the_bank < order.confirmation.standing() => {
+        // Only what is not booked, credited or posted may go back, or what others pay for by now.
+        Answer::Confirmed if left < order.confirmation.standing() - given_up => {
             Err(RefundRejectionReason::AlreadyFulfilled)
         }
         Answer::Confirmed | Answer::Failed => Ok(capture),

@@ -20,8 +20,10 @@ use crate::signature::{Charset, Form, PublicKey, alipay};
 pub struct AlipayConfig {
     /// Alipay's public key for this application.
     pub public_key: String,
+    #[serde(deserialize_with = "super::digits")]
     pub app_id: String,
     /// Whose money it is (2088…); not asked for when empty, because Alipay's key is the application's own.
+    #[serde(deserialize_with = "super::digits")]
     pub seller_id: String,
 }
 

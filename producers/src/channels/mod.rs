@@ -13,7 +13,7 @@ use rules::{
     settlement,
 };
 use schemas::{Data, Event, Name, OrderId, Refusal, RefusalCode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::json;
 
 use crate::{
@@ -110,6 +110,22 @@ fn key_text(setting: &str) -> Result<String, SettingError> {
     match setting.strip_prefix('@') {
         Some(path) => Ok(std::fs::read_to_string(path)?.trim().to_owned()),
         None => Ok(setting.to_owned()),
+    }
+}
+
+/// Numbers that are text. The environment takes what has no quotes for a number, and its zeros in front would be lost.
+fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Text(String),
+        Number(u64),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::Text(text) => Ok(text),
+        Written::Number(_) => {
+            Err(de::Error::custom(r#"it is text and needs quotes of its own in the environment, as in '"0319"'"#))
+        }
     }
 }
 

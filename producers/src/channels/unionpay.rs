@@ -20,6 +20,7 @@ pub struct UnionPayConfig {
     /// UnionPay's signing certificates; old and new stand side by side while it changes over.
     pub certificates: Vec<String>,
     /// Our merchant number (merId).
+    #[serde(deserialize_with = "super::digits")]
     pub merchant_id: String,
 }
 

@@ -170,6 +170,30 @@ fn money_that_was_charged_back_is_not_refunded_as_well_unless_the_dispute_is_won
 }
 
 #[test]
+fn a_refund_that_was_not_sent_is_cancelled_when_the_payers_bank_takes_the_money_back() {
+    for (outcome, asked) in [(DisputeOutcome::Lost, "0.00"), (DisputeOutcome::Won, "100.00")] {
+        let mut world = paid("100.00");
+        let capture = world.order(1).captures[0].id;
+        world.fail(1);
+        assert_eq!(world.order(1).refund_open(), yuan("100.00"));
+        world.read(1, chargeback(capture, "100.00"));
+        assert_eq!((world.count("refund.cancelled"), world.status(1)), (1, OrderStatus::InDispute));
+        assert_eq!(world.order(1).refund_open(), yuan("0.00"));
+        // Won, it is the payer's again, and a person sends it.
+        world.read(1, dispute_closed("100.00", outcome, Bearer::Operator)).read(1, asked_back(1, capture, "100.00"));
+        assert_eq!(world.order(1).refund_open(), yuan(asked), "{outcome}");
+    }
+}
+
+#[test]
+fn a_refund_that_was_sent_is_not_cancelled_by_a_dispute() {
+    let mut world = paid("100.00");
+    let capture = world.order(1).captures[0].id;
+    world.fail(1).submit(1, "t1", 1).read(1, chargeback(capture, "100.00"));
+    assert_eq!((world.count("refund.cancelled"), world.order(1).refund_open()), (0, yuan("100.00")));
+}
+
+#[test]
 fn money_that_went_back_by_a_refund_and_by_a_lost_dispute_is_an_exception() {
     let mut world = paid("100.00");
     world.fail(1).submit(1, "t1", 1).complete(1, "t1", "100.00");

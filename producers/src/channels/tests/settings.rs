@@ -69,3 +69,11 @@ fn every_secret_is_known_as_one() {
     let secrets: Vec<String> = config.secrets().into_iter().map(|secret| secret.clone()).collect();
     assert_eq!(secrets, [UMS_KEY, BESTPAY_KEY, SECRET, SECRET]);
 }
+
+#[test]
+fn a_number_without_quotes_is_refused_before_it_loses_its_zeros() {
+    let refused = serde_json::from_value::<ChannelsConfig>(json!({ "ums_pos": { "prefix": 319 } })).unwrap_err();
+    assert!(refused.to_string().contains("quotes of its own"), "{refused}");
+    let taken: ChannelsConfig = serde_json::from_value(json!({ "ums_pos": { "prefix": "0319" } })).unwrap();
+    assert_eq!(taken.ums_pos.prefix, "0319");
+}
