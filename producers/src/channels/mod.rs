@@ -87,7 +87,7 @@ pub(crate) trait Settings {
 pub enum SettingError {
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("its file cannot be read: {0}")]
+    #[error("its file cannot be read ({0}): behind @ comes a path, from the folder in which the ledger is started")]
     File(#[from] std::io::Error),
     #[error("it is empty: without it, notices for others would be taken for ours")]
     Empty,
@@ -115,18 +115,8 @@ fn key_text(setting: &str) -> Result<String, SettingError> {
 
 /// Numbers that are text. The environment takes what has no quotes for a number, and its zeros in front would be lost.
 fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Text(String),
-        Number(u64),
-    }
-    match Written::deserialize(deserializer)? {
-        Written::Text(text) => Ok(text),
-        Written::Number(_) => {
-            Err(de::Error::custom(r#"it is text and needs quotes of its own in the environment, as in '"0319"'"#))
-        }
-    }
+    let unquoted = r#"it is text and needs quotes of its own in the environment, as in '"0319"'"#;
+    String::deserialize(deserializer).map_err(|_| de::Error::custom(unquoted))
 }
 
 /// Whom a notice has to be for.

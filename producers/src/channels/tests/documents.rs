@@ -45,7 +45,7 @@ fn quoted<'t>(text: &'t str, before: &str) -> Option<&'t str> {
 }
 
 /// The body and the headers of an example; where its signature has a time, that of the door.
-fn request<'t>(example: &'t str) -> (&'t str, Vec<(&'static str, String)>) {
+fn request(example: &str) -> (&str, Vec<(&'static str, String)>) {
     let content_type = quoted(example, "-H ").and_then(|header| header.strip_prefix("content-type: "));
     let content_type = content_type.unwrap_or("application/x-www-form-urlencoded").to_owned();
     let mut headers = vec![("content-type", content_type)];

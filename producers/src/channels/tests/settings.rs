@@ -41,7 +41,8 @@ fn a_key_that_cannot_be_read_stops_the_start_with_the_settings_name() {
 
 #[test]
 fn a_key_without_the_number_that_it_is_for_stops_the_start() {
-    let without: [(&str, fn(&mut ChannelsConfig)); 5] = [
+    type Change = fn(&mut ChannelsConfig);
+    let without: [(&str, Change); 5] = [
         ("ALIPAY_MINI__APP_ID", |config| config.alipay_mini.app_id.clear()),
         ("UNIONPAY_CQP__MERCHANT_ID", |config| config.unionpay_cqp.merchant_id.clear()),
         ("UMS_POS__MERCHANT_IDS", |config| config.ums_pos.merchant_ids.clear()),
