@@ -94,7 +94,7 @@ impl Alipay {
             "TRADE_SUCCESS" | "TRADE_FINISHED" => self.paid(fields, &order).map(Some),
             "TRADE_CLOSED" if !fields.has("gmt_payment") => {
                 let at = fields.time(if fields.has("gmt_close") { "gmt_close" } else { "notify_time" })?;
-                Ok(Some(self.own.fact(&order, at, OrderCancelled { by: self.own.name.clone(), reason: status })))
+                Ok(Some(self.own.fact(&order, at, self.own.cancelled(status))))
             }
             // Not paid yet; or closed after it had been paid, of which the refund's own notice tells.
             "WAIT_BUYER_PAY" | "TRADE_CLOSED" => Ok(None),
@@ -104,17 +104,8 @@ impl Alipay {
 
     fn paid(&self, fields: &Fields, order: &OrderId) -> Result<Said, Refused> {
         let at = fields.time("gmt_payment")?;
-        let captured = PaymentCaptured {
-            channel: self.own.name.clone(),
-            channel_txn_no: fields.text("trade_no")?,
-            method: self.method,
-            amount: fields.yuan("total_amount")?,
-            business_date: self.own.business_date(&at),
-            fee: None,
-            instrument_masked: None,
-            terminal: None,
-            evidence: Evidence::AsyncNotice,
-        };
+        let (number, amount) = (fields.text("trade_no")?, fields.yuan("total_amount")?);
+        let captured = self.own.captured(number, self.method, amount, self.own.business_date(&at));
         Ok(self.own.fact(order, at, captured))
     }
 

@@ -6,7 +6,7 @@ use schemas::{Data, events::*};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Channel, Fields, Notice, Own, Refused, SettingError, Settings, Told, Webhook,
+    Answer, Channel, Fields, Notice, Own, Refused, SettingError, Settings, Told, Webhook, declined,
     fields::{compact_time, is_digits},
     key_text, needed,
 };
@@ -75,23 +75,8 @@ impl Channel for BestPay {
         let (code, number) = (fields.text("RETNCODE")?, fields.text("UPTRANSEQ")?);
         let amount = fields.fen("ORDERAMOUNT")?;
         let data: Data = match code.as_str() {
-            PAID => PaymentCaptured {
-                channel: self.own.name.clone(),
-                channel_txn_no: number.clone(),
-                method: Method::Netbank,
-                amount,
-                business_date: at.date_naive(),
-                fee: None,
-                instrument_masked: None,
-                terminal: None,
-                evidence: Evidence::AsyncNotice,
-            }
-            .into(),
-            _ => {
-                let message = fields.optional("RETNINFO")?.unwrap_or_default();
-                // An order is sent to the gateway once.
-                PaymentDeclined { attempt: 1, response_code: code, message, evidence: Evidence::AsyncNotice }.into()
-            }
+            PAID => self.own.captured(number.clone(), Method::Netbank, amount, at.date_naive()).into(),
+            _ => declined(code, fields.optional("RETNINFO")?.unwrap_or_default()).into(),
         };
         let answer = Answer::text(format!("UPTRANSEQ_{number}"));
         Ok(Told { said: vec![self.own.fact(&order, at, data)], answer })

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Answer, Channel, Notice, Own, Refused, SettingError, Settings, Told, Webhook, fields,
+    Answer, Channel, Notice, Own, Refused, SettingError, Settings, Told, Webhook, declined, fields,
     timed::{Timed, TimedConfig},
 };
 use crate::door::read_json;
@@ -84,15 +84,8 @@ impl Channel for Ejt {
         let fact = |data| self.own.fact(&order, at, data);
         let said = match told.result {
             EjtResult::Success => self.paid(told)?.into_iter().map(fact).collect(),
-            EjtResult::Failed => {
-                let (response_code, message) = ("failed".to_owned(), String::new());
-                // An order is sent to the platform once.
-                let declined = PaymentDeclined { attempt: 1, response_code, message, evidence: Evidence::AsyncNotice };
-                vec![fact(declined.into())]
-            }
-            EjtResult::Closed => {
-                vec![fact(OrderCancelled { by: self.own.name.clone(), reason: "closed".to_owned() }.into())]
-            }
+            EjtResult::Failed => vec![fact(declined("failed".to_owned(), String::new()).into())],
+            EjtResult::Closed => vec![fact(self.own.cancelled("closed".to_owned()).into())],
         };
         Ok(Told { said, answer: Answer::json(&json!({ "result": "success" })) })
     }
@@ -107,17 +100,9 @@ impl Ejt {
         let missing = |field| Refused::at(RefusalCode::MissingField, field);
         let at = told.paid_at.ok_or(missing("paid_at"))?;
         let amount = told.amount.ok_or(missing("amount"))?;
-        let captured = PaymentCaptured {
-            channel: self.own.name.clone(),
-            channel_txn_no: told.txn_no.ok_or(missing("txn_no"))?,
-            method: told.method.unwrap_or(Method::Netbank),
-            amount,
-            business_date: told.business_date.unwrap_or_else(|| self.own.business_date(&at)),
-            fee: None,
-            instrument_masked: None,
-            terminal: None,
-            evidence: Evidence::AsyncNotice,
-        };
+        let number = told.txn_no.ok_or(missing("txn_no"))?;
+        let business_date = told.business_date.unwrap_or_else(|| self.own.business_date(&at));
+        let captured = self.own.captured(number, told.method.unwrap_or(Method::Netbank), amount, business_date);
         let receipt = told.receipt.map(|EjtReceipt { code, number, check_code }| {
             FiscalReceiptIssued { code, number, check_code, amount }.into()
         });

@@ -12,9 +12,10 @@ use rules::{
     policy::{ChannelTerms, Policy},
     settlement,
 };
-use schemas::{Data, Event, Name, OrderId, Refusal, RefusalCode};
+use schemas::{Amount, Data, Event, Name, OrderId, Refusal, RefusalCode, events::*};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     door::{Code, DoorCode},
@@ -249,10 +250,53 @@ impl Own {
         Said::Fact(Box::new(self.about(order, at, data)))
     }
 
+    fn captured(
+        &self,
+        channel_txn_no: String,
+        method: Method,
+        amount: Amount,
+        business_date: NaiveDate,
+    ) -> PaymentCaptured {
+        PaymentCaptured {
+            channel: self.name.clone(),
+            channel_txn_no,
+            method,
+            amount,
+            business_date,
+            fee: None,
+            instrument_masked: None,
+            terminal: None,
+            evidence: Evidence::AsyncNotice,
+        }
+    }
+
+    fn refunded(&self, refund_id: Uuid, amount: Amount, business_date: NaiveDate) -> RefundCompleted {
+        RefundCompleted {
+            refund_id,
+            channel: self.name.clone(),
+            amount,
+            channel_refund_no: None,
+            fee_netted: None,
+            business_date,
+            evidence: Evidence::AsyncNotice,
+        }
+    }
+
+    fn cancelled(&self, reason: String) -> OrderCancelled {
+        OrderCancelled { by: self.name.clone(), reason }
+    }
+
     /// The accounting day, where the channel does not tell it.
     fn business_date(&self, at: &DateTime<FixedOffset>) -> NaiveDate {
         settlement::business_date(at, &self.terms)
     }
+}
+
+/// A notice does not count attempts. An order is paid in one attempt at these channels, or not at all.
+const ATTEMPT: u16 = 1;
+
+fn declined(response_code: String, message: String) -> PaymentDeclined {
+    PaymentDeclined { attempt: ATTEMPT, response_code, message, evidence: Evidence::AsyncNotice }
 }
 
 /// Why a notice is not taken: a code, and the field that it is about.

@@ -37,16 +37,8 @@ impl OfRefund {
                 let of_the_same = others.filter(|(_, other)| other.capture_id == Some(capture.id));
                 let before: Amount = of_the_same.map(|(_, other)| other.completed).sum();
                 let fits = refund.capture_id == Some(capture.id) && before + refund.initiated == *total;
-                fits.then(|| RefundCompleted {
-                    refund_id: self.refund_id,
-                    channel: own.name.clone(),
-                    amount: refund.initiated,
-                    channel_refund_no: None,
-                    fee_netted: None,
-                    business_date: *business_date,
-                    evidence: Evidence::AsyncNotice,
-                })?
-                .into()
+                let completed = || own.refunded(self.refund_id, refund.initiated, *business_date);
+                fits.then(completed)?.into()
             }
             RefundSaid::Failed { code, message } => {
                 let tries = Some(refund.submitted).filter(|tries| *tries > 0)?;

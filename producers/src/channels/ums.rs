@@ -72,8 +72,7 @@ impl Channel for Ums {
             "TRADE_SUCCESS" => Some(self.paid(&fields, &order)?),
             "TRADE_REFUND" | "TRADE_CLOSED" if fields.has("refundStatus") => self.refund(&fields, order, notice)?,
             "TRADE_CLOSED" if !fields.has("payTime") => {
-                let data = OrderCancelled { by: self.own.name.clone(), reason: status };
-                Some(self.own.fact(&order, shanghai(&notice.now), data))
+                Some(self.own.fact(&order, shanghai(&notice.now), self.own.cancelled(status)))
             }
             // Nothing is known of money yet; or closed after it had been paid, of which the refund's own notice tells.
             "NEW_ORDER" | "UNKNOWN" | "WAIT_BUYER_PAY" | "TRADE_REFUND" | "TRADE_CLOSED" => None,
@@ -110,17 +109,11 @@ impl Ums {
             reference_no: None,
         });
         let number = ["settleRefId", "seqId", "targetOrderId"].into_iter().find(|field| fields.has(field));
-        let captured = PaymentCaptured {
-            channel: self.own.name.clone(),
-            channel_txn_no: fields.text(number.unwrap_or("settleRefId"))?,
-            method: if is_card { Method::Card } else { Method::QrB2c },
-            amount: fields.fen("totalAmount")?,
-            business_date: self.settle_date(fields)?.unwrap_or_else(|| self.own.business_date(&at)),
-            fee: None,
-            instrument_masked: None,
-            terminal,
-            evidence: Evidence::AsyncNotice,
-        };
+        let channel_txn_no = fields.text(number.unwrap_or("settleRefId"))?;
+        let method = if is_card { Method::Card } else { Method::QrB2c };
+        let business_date = self.settle_date(fields)?.unwrap_or_else(|| self.own.business_date(&at));
+        let captured = self.own.captured(channel_txn_no, method, fields.fen("totalAmount")?, business_date);
+        let captured = PaymentCaptured { terminal, ..captured };
         Ok(self.own.fact(order, at, captured))
     }
 
@@ -137,14 +130,10 @@ impl Ums {
         let status = fields.text("refundStatus")?;
         match status.as_str() {
             "SUCCESS" => {
+                let amount = fields.fen("refundAmount")?;
                 let completed = RefundCompleted {
-                    refund_id,
-                    channel: self.own.name.clone(),
-                    amount: fields.fen("refundAmount")?,
                     channel_refund_no: fields.optional("refundTargetOrderId")?,
-                    fee_netted: None,
-                    business_date: self.own.business_date(&at),
-                    evidence: Evidence::AsyncNotice,
+                    ..self.own.refunded(refund_id, amount, self.own.business_date(&at))
                 };
                 Ok(Some(self.own.fact(&order, at, completed)))
             }

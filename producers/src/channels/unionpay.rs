@@ -8,7 +8,8 @@ use schemas::{Data, OrderId, event_id, events::*};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Channel, Fields, Notice, OfRefund, Own, RefundSaid, Refused, Said, SettingError, Settings, Told, Webhook,
+    ATTEMPT, Answer, Channel, Fields, Notice, OfRefund, Own, RefundSaid, Refused, Said, SettingError, Settings, Told,
+    Webhook, declined,
     fields::{is_digits, refund_id},
     key_text, needed,
 };
@@ -107,17 +108,12 @@ impl UnionPay {
         at: DateTime<FixedOffset>,
     ) -> Result<Said, Refused> {
         let order = fields.order("orderId")?;
-        // An order is paid in one attempt here, or not at all.
-        let attempt = 1;
         let data: Data = match outcome {
             Outcome::Done => self.capture(fields, fields.text("queryId")?, at)?.into(),
             Outcome::Unknown => {
-                PaymentOutcomeUnknown { attempt, tries: 0, response_code: code, next_query_at: None }.into()
+                PaymentOutcomeUnknown { attempt: ATTEMPT, tries: 0, response_code: code, next_query_at: None }.into()
             }
-            Outcome::Failed => {
-                let message = fields.optional("respMsg")?.unwrap_or_default();
-                PaymentDeclined { attempt, response_code: code, message, evidence: Evidence::AsyncNotice }.into()
-            }
+            Outcome::Failed => declined(code, fields.optional("respMsg")?.unwrap_or_default()).into(),
         };
         Ok(self.own.fact(&order, at, data))
     }
@@ -128,17 +124,8 @@ impl UnionPay {
         channel_txn_no: String,
         at: DateTime<FixedOffset>,
     ) -> Result<PaymentCaptured, Refused> {
-        Ok(PaymentCaptured {
-            channel: self.own.name.clone(),
-            channel_txn_no,
-            method: Method::Cqp,
-            amount: fields.fen("txnAmt")?,
-            business_date: self.business_date(fields, &at)?,
-            fee: None,
-            instrument_masked: None,
-            terminal: None,
-            evidence: Evidence::AsyncNotice,
-        })
+        let (amount, business_date) = (fields.fen("txnAmt")?, self.business_date(fields, &at)?);
+        Ok(self.own.captured(channel_txn_no, Method::Cqp, amount, business_date))
     }
 
     fn refund(
@@ -152,14 +139,10 @@ impl UnionPay {
         let refund_id = refund_id(&fields.text("orderId")?).ok_or(Refused::invalid("orderId"))?;
         Ok(match outcome {
             Outcome::Done => {
+                let (amount, business_date) = (fields.fen("txnAmt")?, self.business_date(fields, &at)?);
                 let completed = RefundCompleted {
-                    refund_id,
-                    channel: self.own.name.clone(),
-                    amount: fields.fen("txnAmt")?,
                     channel_refund_no: Some(fields.text("queryId")?),
-                    fee_netted: None,
-                    business_date: self.business_date(fields, &at)?,
-                    evidence: Evidence::AsyncNotice,
+                    ..self.own.refunded(refund_id, amount, business_date)
                 };
                 Some(self.own.fact(&order, at, completed))
             }
@@ -185,7 +168,7 @@ impl UnionPay {
         let (amount, business_date) = (undone.amount, undone.business_date);
         let data = PaymentReversed {
             channel: self.own.name.clone(),
-            attempt: 1,
+            attempt: ATTEMPT,
             capture_id: Some(event_id(&undone.into(), order.as_str())),
             amount,
             reason,
