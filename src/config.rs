@@ -128,6 +128,7 @@ impl Config {
             .context("the configuration cannot be read")?;
         anyhow::ensure!(
             config.secret != MASK
+                && config.calls.alipay.private_key != MASK
                 && config.door.clients.iter().all(|client| client.token != MASK)
                 && config.channels.secrets().iter().all(|secret| *secret != MASK),
             "a secret is {MASK}, which is how `ledger config` shows one: put the real one in its place"
@@ -140,8 +141,9 @@ impl Config {
         let mut shown = self.clone();
         let tokens = shown.door.clients.iter_mut().map(|client| &mut client.token);
         let played = shown.sandbox.door.iter_mut().flat_map(|door| door.tokens.values_mut());
-        let of_channels = shown.channels.secrets().into_iter();
-        for secret in std::iter::once(&mut shown.secret).chain(tokens).chain(played).chain(of_channels) {
+        let of_channels = shown.channels.secrets();
+        let ours = [&mut shown.secret, &mut shown.calls.alipay.private_key];
+        for secret in ours.into_iter().chain(tokens).chain(played).chain(of_channels) {
             if !secret.is_empty() {
                 MASK.clone_into(secret);
             }

@@ -4,7 +4,7 @@
 //! Only an answer that can be read counts. A time-out, a broken connection, a 5xx or a page of some gateway says nothing
 //! about what happened over there, so it is never taken for a "no".
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use engine::{
     postgres::explain,
@@ -15,9 +15,14 @@ use rules::coordinator::Call;
 use schemas::{Name, OrderId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::http;
+use self::alipay::Alipay;
+use crate::{
+    http,
+    signature::{KeyError, SignatureError},
+};
 
 mod acquirer;
+mod alipay;
 mod bank;
 mod fulfilment;
 mod movement;
@@ -26,6 +31,8 @@ pub use acquirer::{
     DebitOrder, DebitReply, Debited, FoundCapture, PaymentAnswer, PaymentReply, PaymentResult, RefundOrder,
     RefundReply, Refunded,
 };
+pub use alipay::AlipayConfig;
+pub(crate) use alipay::digits;
 pub use bank::{BankAnswer, BankReply, BankResult, RepaymentQuestion};
 pub use fulfilment::{CreditOrder, CreditReply, Credited, Posted, PostedLine, PostingOrder, PostingReply};
 pub use movement::{Movement, MovementResult, Reply};
@@ -43,7 +50,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 10;
 pub struct CallsConfig {
     /// Result queries of repayments.
     pub bank_url: String,
-    /// Payment queries, debits and refunds.
+    /// Payment queries, debits and refunds, but for those that go to Alipay.
     pub acquirer_url: String,
     /// Credits of cards.
     pub card_host_url: String,
@@ -53,6 +60,8 @@ pub struct CallsConfig {
     pub timeout_ms: u64,
     /// A PEM file with authorities whose certificates count beside those that the system trusts; empty for none.
     pub ca_file: PathBuf,
+    /// The channels `alipay-mini` and `alipay-withholding`, by Alipay's own protocol.
+    pub alipay: AlipayConfig,
 }
 
 impl Default for CallsConfig {
@@ -70,6 +79,7 @@ impl CallsConfig {
             school_url: String::new(),
             timeout_ms: 10_000,
             ca_file: PathBuf::new(),
+            alipay: AlipayConfig::default(),
         }
     }
 
@@ -86,9 +96,16 @@ pub enum CallsError {
     )]
     Url { url: String, setting: &'static str },
     #[error(
-        "nobody can be called: set calls.bank_url, calls.acquirer_url, calls.card_host_url or calls.school_url (LEDGER_CALLS__BANK_URL and so on), or try `ledger up --sandbox`"
+        "nobody can be called: set calls.bank_url, calls.acquirer_url, calls.alipay.gateway_url, calls.card_host_url or calls.school_url (LEDGER_CALLS__BANK_URL and so on), or try `ledger up --sandbox`"
     )]
     Nobody,
+    #[error("set {setting} ({variable}) as well", variable = variable(setting))]
+    Missing { setting: &'static str },
+    #[error(
+        "{setting} ({variable}) is neither a key nor the path of a file with one: {source}",
+        variable = variable(setting)
+    )]
+    Key { setting: &'static str, source: KeyError },
     #[error("calls.ca_file (LEDGER_CALLS__CA_FILE) cannot be used")]
     Tls(#[from] TlsError),
     #[error("the HTTP client cannot be built: {0}")]
@@ -118,6 +135,8 @@ enum NoAnswer {
     Status(u16),
     #[error("the answer cannot be read: {0}")]
     Unreadable(String),
+    #[error("the answer is not signed as it must be: {0}")]
+    Signature(#[from] SignatureError),
 }
 
 impl NoAnswer {
@@ -127,6 +146,7 @@ impl NoAnswer {
             Self::Connection(_) => "CONNECTION".to_owned(),
             Self::Status(status) => format!("HTTP_{status}"),
             Self::Unreadable(_) => "UNREADABLE".to_owned(),
+            Self::Signature(_) => "SIGNATURE".to_owned(),
         }
     }
 }
@@ -142,6 +162,7 @@ impl From<reqwest::Error> for NoAnswer {
 pub struct Calls {
     http: Client,
     config: CallsConfig,
+    alipay: Option<Alipay>,
 }
 
 impl Calls {
@@ -162,7 +183,7 @@ impl Calls {
             url.truncate(url.trim_end_matches('/').len());
             known += 1;
         }
-        if known == 0 {
+        if known == 0 && config.alipay.gateway_url.is_empty() {
             return Err(CallsError::Nobody);
         }
         let mut trust = Trust::system();
@@ -171,7 +192,13 @@ impl Calls {
         }
         // A redirect is no answer.
         let http = http::client(trust)?.timeout(config.timeout()).redirect(Policy::none()).build()?;
-        Ok(Self { http, config })
+        let alipay = Alipay::new(http.clone(), &config.alipay)?;
+        Ok(Self { http, config, alipay })
+    }
+
+    /// The gateway of a channel that speaks Alipay's protocol; the others are called at the acquirer's address.
+    fn alipay(&self, channel: &Name) -> Option<&Alipay> {
+        self.alipay.as_ref().filter(|alipay| alipay.has(channel))
     }
 
     pub fn config(&self) -> &CallsConfig {
@@ -187,7 +214,10 @@ impl Calls {
             Call::QueryConfirmation { .. } => (&self.config.bank_url, "calls.bank_url"),
             Call::CreditCard { .. } => (&self.config.card_host_url, "calls.card_host_url"),
             Call::PostFees { .. } => (&self.config.school_url, "calls.school_url"),
-            Call::QueryPayment { .. } | Call::Debit { .. } | Call::Refund { .. } => {
+            Call::QueryPayment { channel, .. } | Call::Debit { channel, .. } | Call::Refund { channel, .. } => {
+                if self.alipay(channel).is_some() {
+                    return Ok(());
+                }
                 (&self.config.acquirer_url, "calls.acquirer_url")
             }
         };
@@ -208,6 +238,9 @@ impl Calls {
 
     /// Asks a channel what has been paid of an order. Asking changes nothing.
     pub async fn payment(&self, channel: &Name, order_no: &OrderId) -> PaymentAnswer {
+        if let Some(alipay) = self.alipay(channel) {
+            return alipay.payment(channel, order_no).await;
+        }
         let request = self.http.get(address(&self.config.acquirer_url, channel, &format!("payments/{order_no}")));
         match answer::<PaymentReply>(request).await {
             Ok(reply) => reply.into(),
@@ -217,25 +250,37 @@ impl Calls {
 
     /// Sends a refund. The same request number may be sent again: the acquirer moves the money once.
     pub async fn refund(&self, order: &RefundOrder) -> Movement<Refunded> {
+        if let Some(alipay) = self.alipay(&order.channel) {
+            return alipay.refund(order).await;
+        }
         let url = address(&self.config.acquirer_url, &order.channel, "refunds");
         self.order::<RefundReply>(url, &order.refund_request_no, order).await
     }
 
     /// Asks what became of a refund. Asking moves no money.
-    pub async fn refund_result(&self, channel: &Name, refund_request_no: &str) -> Movement<Refunded> {
-        let url = address(&self.config.acquirer_url, channel, &format!("refunds/{refund_request_no}"));
-        self.question::<RefundReply>(url).await
+    pub async fn refund_result(&self, order: &RefundOrder) -> Movement<Refunded> {
+        if let Some(alipay) = self.alipay(&order.channel) {
+            return alipay.refund_result(order).await;
+        }
+        let path = format!("refunds/{}", order.refund_request_no);
+        self.question::<RefundReply>(address(&self.config.acquirer_url, &order.channel, &path)).await
     }
 
     /// Debits a holder. Sent again under the same number, the money moves once.
     pub async fn debit(&self, channel: &Name, order: &DebitOrder) -> Movement<Debited> {
+        if let Some(alipay) = self.alipay(channel) {
+            return alipay.debit(channel, order).await;
+        }
         let url = address(&self.config.acquirer_url, channel, "debits");
         self.order::<DebitReply>(url, order.debit_no.as_str(), order).await
     }
 
-    pub async fn debit_result(&self, channel: &Name, debit_no: &OrderId) -> Movement<Debited> {
-        let url = address(&self.config.acquirer_url, channel, &format!("debits/{debit_no}"));
-        self.question::<DebitReply>(url).await
+    pub async fn debit_result(&self, channel: &Name, order: &DebitOrder) -> Movement<Debited> {
+        if let Some(alipay) = self.alipay(channel) {
+            return alipay.debit_result(order).await;
+        }
+        let path = format!("debits/{}", order.debit_no);
+        self.question::<DebitReply>(address(&self.config.acquirer_url, channel, &path)).await
     }
 
     /// Lets a card host credit a card. Sent again under the same number, it credits once.
@@ -284,13 +329,17 @@ fn address(url: &str, party: &Name, path: &str) -> String {
 }
 
 async fn answer<R: DeserializeOwned>(request: RequestBuilder) -> Result<R, NoAnswer> {
+    let (status, body) = body(request).await?;
+    serde_json::from_slice(&body).map_err(|error| unreadable(status, &error))
+}
+
+async fn body(request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), NoAnswer> {
     let response = request.send().await?;
     let status = response.status();
     if status.is_server_error() || status.is_redirection() {
         return Err(NoAnswer::Status(status.as_u16()));
     }
-    let body = read(response).await?;
-    serde_json::from_slice(&body).map_err(|error| unreadable(status, &error))
+    Ok((status, read(response).await?))
 }
 
 async fn read(mut response: Response) -> Result<Vec<u8>, NoAnswer> {
@@ -305,7 +354,7 @@ async fn read(mut response: Response) -> Result<Vec<u8>, NoAnswer> {
 }
 
 /// A refusal counts in its own words only: a bare 404 may come from a wrong address, a bare 429 from a gateway.
-fn unreadable(status: StatusCode, error: &serde_json::Error) -> NoAnswer {
+fn unreadable(status: StatusCode, error: &impl fmt::Display) -> NoAnswer {
     if status.is_success() { NoAnswer::Unreadable(error.to_string()) } else { NoAnswer::Status(status.as_u16()) }
 }
 

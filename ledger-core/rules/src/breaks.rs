@@ -18,7 +18,7 @@ pub enum BreakClass {
     RefundedTooMuch,
     /// The bank booked more than one repayment of a contract on one day.
     SecondRepaymentOfTheDay,
-    /// Money that was captured has waited too long for the bank, the card host or the school.
+    /// Money that was captured has waited too long for any answer of the bank, the card host or the school.
     ConfirmationOverdue,
     /// A purchase was made outside of the offline window, and no person has decided about it.
     LateOfflinePurchase,
@@ -72,7 +72,8 @@ pub fn breaks_of(order: &Order, policy: &Policy) -> Vec<Break> {
     if captured && order.request.is_none() {
         add(BreakClass::CaptureWithoutRequest, order.net_captured(), first_capture, policy.capture_grace());
     }
-    let waits = matches!(order.confirmation.answer(), Answer::None | Answer::Uncertain);
+    // An uncertain answer is one: it ages, and is shown with what is not finished.
+    let waits = matches!(order.confirmation.answer(), Answer::None);
     let kept = order.net_captured() - order.refunded() - order.refund_open() - order.charged_back();
     if waits && kept > Balance::ZERO && order.request.is_some() {
         add(BreakClass::ConfirmationOverdue, kept, first_capture, policy.confirmation_grace());

@@ -32,7 +32,7 @@ pub struct Policy {
     pub refund_escalation_s: u32,
     /// How long a confirmation may stand without its capture before it is a break, in seconds.
     pub capture_grace_s: u32,
-    /// How long captured money may wait for the bank, card host or school before it is a break, in seconds.
+    /// How long captured money may wait for any answer of the bank, card host or school before it is a break, in seconds.
     pub confirmation_grace_s: u32,
     /// How long an admitted top-up may wait for its payment, in seconds.
     pub top_up_ttl_s: u32,

@@ -26,6 +26,16 @@ fn refund(reply: serde_json::Value) -> RefundReply {
     serde_json::from_value(reply).unwrap()
 }
 
+fn sent() -> RefundOrder {
+    RefundOrder {
+        refund_request_no: "R1".to_owned(),
+        channel: party(),
+        channel_txn_no: "t1".to_owned(),
+        order_no: format!("L{}", "A".repeat(29)).parse().unwrap(),
+        amount: "800.00".parse().unwrap(),
+    }
+}
+
 #[test]
 fn a_question_is_written_as_the_bank_reads_it() {
     let order_no = format!("L{}", "A".repeat(29)).parse().unwrap();
@@ -92,7 +102,7 @@ async fn what_is_no_answer_says_nothing_about_the_refund() {
     ] {
         let url = service(status, body).await;
         let calls = Calls::new(CallsConfig::new(&url, &url)).unwrap();
-        assert!(matches!(calls.refund_result(&party(), "R1").await, Movement::Unknown { .. }), "{code}");
+        assert!(matches!(calls.refund_result(&sent()).await, Movement::Unknown { .. }), "{code}");
         let order_no = format!("L{}", "A".repeat(29)).parse().unwrap();
         let question = RepaymentQuestion { order_no, channel_txn_no: "t1".to_owned(), amount: "1.00".parse().unwrap() };
         assert_eq!(
@@ -107,7 +117,7 @@ async fn a_refusal_in_the_acquirers_own_words_counts_whatever_its_status() {
     let url =
         service(StatusCode::CONFLICT, json!({"result": "refused", "code": "E1", "retryable": true}).to_string()).await;
     let calls = Calls::new(CallsConfig::new(&url, &url)).unwrap();
-    assert!(matches!(calls.refund_result(&party(), "R1").await, Movement::Refused { retryable: true, .. }));
+    assert!(matches!(calls.refund_result(&sent()).await, Movement::Refused { retryable: true, .. }));
 }
 
 #[tokio::test]
@@ -116,7 +126,7 @@ async fn nobody_listening_is_no_answer() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let calls = Calls::new(CallsConfig::new(&url, &url)).unwrap();
-    assert!(matches!(calls.refund_result(&party(), "R1").await, Movement::Unknown { .. }));
+    assert!(matches!(calls.refund_result(&sent()).await, Movement::Unknown { .. }));
     let told = |config| Calls::new(config).unwrap_err().to_string();
     let nonsense = told(CallsConfig::new("nonsense", &url));
     assert!(nonsense.contains("calls.bank_url (LEDGER_CALLS__BANK_URL)"), "{nonsense}");
@@ -161,10 +171,10 @@ async fn a_bank_with_an_authority_of_its_own_is_called_once_that_is_trusted() {
         let url = format!("https://{host}:{port}");
         Calls::new(CallsConfig { ca_file, ..CallsConfig::new(&url, &url) })
     };
-    let answer = calls("localhost", bank.clone()).unwrap().refund_result(&party(), "R1").await;
+    let answer = calls("localhost", bank.clone()).unwrap().refund_result(&sent()).await;
     assert!(matches!(answer, Movement::Done(_)), "{answer:?}");
     for (host, ca_file) in [("localhost", PathBuf::new()), ("localhost", stranger), ("127.0.0.1", bank)] {
-        let Movement::Unknown { why, .. } = calls(host, ca_file).unwrap().refund_result(&party(), "R1").await else {
+        let Movement::Unknown { why, .. } = calls(host, ca_file).unwrap().refund_result(&sent()).await else {
             panic!("{host} was trusted")
         };
         assert!(why.contains("certificate"), "{why}");

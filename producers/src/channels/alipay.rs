@@ -10,9 +10,9 @@ use super::{
     Answer, Channel, Event, Fields, Notice, OfRefund, Own, RefundSaid, Refused, Said, SettingError, Settings, Told,
     Webhook,
     fields::{self, refund_id},
-    key_text, needed,
+    needed,
 };
-use crate::signature::{Charset, Form, PublicKey, alipay};
+use crate::signature::{Charset, Form, PublicKey, alipay, key_text};
 
 /// What an application at Alipay is known by.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -20,10 +20,10 @@ use crate::signature::{Charset, Form, PublicKey, alipay};
 pub struct AlipayConfig {
     /// Alipay's public key for this application.
     pub public_key: String,
-    #[serde(deserialize_with = "super::digits")]
+    #[serde(deserialize_with = "crate::calls::digits")]
     pub app_id: String,
     /// Whose money it is (2088…); not asked for when empty, because Alipay's key is the application's own.
-    #[serde(deserialize_with = "super::digits")]
+    #[serde(deserialize_with = "crate::calls::digits")]
     pub seller_id: String,
 }
 
@@ -47,8 +47,7 @@ impl Settings for AlipayConfig {
             return Ok(None);
         }
         needed("app_id", &self.app_id)?;
-        let key = key_text(&self.public_key).and_then(|text| Ok(PublicKey::read(&text)?));
-        let key = key.map_err(|error| ("public_key", error))?;
+        let key = PublicKey::read(&key_text(&self.public_key)).map_err(|error| ("public_key", error.into()))?;
         let method = if own.name.as_str() == WITHHOLDING { Method::Withholding } else { Method::Wallet };
         Ok(Some(Webhook::Notices(Box::new(Alipay { own, method, config: self.clone(), key }))))
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Answer, Channel, Fields, Notice, Own, Refused, SettingError, Settings, Told, Webhook, declined,
     fields::{compact_time, is_digits},
-    key_text, needed,
+    needed,
 };
 use crate::signature::{
     Charset, Form, Secret,
@@ -50,7 +50,7 @@ impl Settings for BestPayConfig {
             return Ok(None);
         }
         needed("merchant_id", &self.merchant_id)?;
-        let key = key_text(&self.key).and_then(|text| Ok(Secret::new(&text)?)).map_err(|error| ("key", error))?;
+        let key = Secret::new(&self.key).map_err(|error| ("key", error.into()))?;
         let merchant = Merchant { id: self.merchant_id.clone(), key, wording: self.wording };
         Ok(Some(Webhook::Notices(Box::new(BestPay { own, merchant, charset: self.charset }))))
     }

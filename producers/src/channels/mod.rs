@@ -86,10 +86,8 @@ pub(crate) trait Settings {
 /// Why a setting cannot be used. The setting's text stays out of it.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    #[error(transparent)]
+    #[error("{0}; it may also be the path of a file, from the folder in which the ledger is started")]
     Key(#[from] KeyError),
-    #[error("its file cannot be read ({0}): behind @ comes a path, from the folder in which the ledger is started")]
-    File(#[from] std::io::Error),
     #[error("it is empty: without it, notices for others would be taken for ours")]
     Empty,
 }
@@ -104,14 +102,6 @@ pub struct ChannelsError {
 /// As the environment spells it.
 fn setting(channel: &str, field: &str) -> String {
     format!("LEDGER_CHANNELS__{channel}__{field}").to_uppercase()
-}
-
-/// The text of a key: as it stands, or `@` and the path of the file that has it.
-fn key_text(setting: &str) -> Result<String, SettingError> {
-    match setting.strip_prefix('@') {
-        Some(path) => Ok(std::fs::read_to_string(path)?.trim().to_owned()),
-        None => Ok(setting.to_owned()),
-    }
 }
 
 /// Numbers that are text. The environment takes what has no quotes for a number, and its zeros in front would be lost.

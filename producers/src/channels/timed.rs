@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Notice, Refused, SettingError, key_text};
+use super::{Notice, Refused, SettingError};
 use crate::signature::{Secret, timestamped};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,8 +24,7 @@ impl TimedConfig {
         if self.secret.is_empty() {
             return Ok(None);
         }
-        let secret = key_text(&self.secret).and_then(|text| Ok(Secret::new(&text)?));
-        let secret = secret.map_err(|error| ("secret", error))?;
+        let secret = Secret::new(&self.secret).map_err(|error| ("secret", error.into()))?;
         Ok(Some(Timed { secret, tolerance_s: self.tolerance_s }))
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Answer, Channel, Fields, Notice, OfRefund, Own, RefundSaid, Refused, Said, SettingError, Settings, Told, Webhook,
     fields::{self, refund_id},
-    key_text, needed,
+    needed,
 };
 use crate::signature::{Charset, Form, Secret, chinaums};
 
@@ -44,7 +44,7 @@ impl Settings for UmsConfig {
         }
         needed("merchant_ids", &self.merchant_ids.concat())?;
         needed("prefix", &self.prefix)?;
-        let key = key_text(&self.key).and_then(|text| Ok(Secret::new(&text)?)).map_err(|error| ("key", error))?;
+        let key = Secret::new(&self.key).map_err(|error| ("key", error.into()))?;
         let (merchant_ids, prefix) = (self.merchant_ids.clone(), self.prefix.clone());
         Ok(Some(Webhook::Notices(Box::new(Ums { own, merchant_ids, prefix, key }))))
     }

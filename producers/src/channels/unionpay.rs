@@ -11,9 +11,9 @@ use super::{
     ATTEMPT, Answer, Channel, Fields, Notice, OfRefund, Own, RefundSaid, Refused, Said, SettingError, Settings, Told,
     Webhook, declined,
     fields::{is_digits, refund_id},
-    key_text, needed,
+    needed,
 };
-use crate::signature::{Charset, Form, unionpay};
+use crate::signature::{Charset, Form, key_text, unionpay};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,9 +41,9 @@ impl Settings for UnionPayConfig {
             return Ok(None);
         }
         needed("merchant_id", &self.merchant_id)?;
-        let add = |keys: unionpay::Keys, text: &String| Ok(keys.and_certificate(&key_text(text)?)?);
+        let add = |keys: unionpay::Keys, given: &String| keys.and_certificate(&key_text(given));
         let keys = self.certificates.iter().try_fold(unionpay::Keys::new(), add);
-        let keys = keys.map_err(|error| ("certificates", error))?;
+        let keys = keys.map_err(|error| ("certificates", error.into()))?;
         Ok(Some(Webhook::Notices(Box::new(UnionPay { own, merchant_id: self.merchant_id.clone(), keys }))))
     }
 }

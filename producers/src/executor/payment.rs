@@ -59,22 +59,27 @@ pub(super) struct Debit<'a> {
     pub amount: Amount,
 }
 
-impl Mover for Debit<'_> {
-    type Done = Debited;
-
-    async fn ask(&self, calls: &Calls) -> Movement<Debited> {
-        calls.debit_result(self.channel, self.order_id).await
-    }
-
-    async fn send(&self, calls: &Calls) -> Movement<Debited> {
-        let order = DebitOrder {
+impl Debit<'_> {
+    fn order(&self) -> DebitOrder {
+        DebitOrder {
             debit_no: self.order_id.clone(),
             agreement_no: self.agreement_no.to_owned(),
             school: self.school.clone(),
             merchant: self.merchant.to_owned(),
             amount: self.amount,
-        };
-        calls.debit(self.channel, &order).await
+        }
+    }
+}
+
+impl Mover for Debit<'_> {
+    type Done = Debited;
+
+    async fn ask(&self, calls: &Calls) -> Movement<Debited> {
+        calls.debit_result(self.channel, &self.order()).await
+    }
+
+    async fn send(&self, calls: &Calls) -> Movement<Debited> {
+        calls.debit(self.channel, &self.order()).await
     }
 
     fn source(&self) -> String {

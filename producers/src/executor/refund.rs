@@ -21,24 +21,27 @@ impl Refund<'_> {
     fn request_no(&self) -> String {
         rules::refund::Refund::request_no(self.id)
     }
+
+    fn order(&self) -> RefundOrder {
+        RefundOrder {
+            refund_request_no: self.request_no(),
+            channel: self.channel.clone(),
+            channel_txn_no: self.channel_txn_no.to_owned(),
+            order_no: self.order_id.clone(),
+            amount: self.amount,
+        }
+    }
 }
 
 impl Mover for Refund<'_> {
     type Done = Refunded;
 
     async fn ask(&self, calls: &Calls) -> Movement<Refunded> {
-        calls.refund_result(self.channel, &self.request_no()).await
+        calls.refund_result(&self.order()).await
     }
 
     async fn send(&self, calls: &Calls) -> Movement<Refunded> {
-        let order = RefundOrder {
-            refund_request_no: self.request_no(),
-            channel: self.channel.clone(),
-            channel_txn_no: self.channel_txn_no.to_owned(),
-            order_no: self.order_id.clone(),
-            amount: self.amount,
-        };
-        calls.refund(&order).await
+        calls.refund(&self.order()).await
     }
 
     fn announcement(&self) -> Option<Data> {

@@ -16,6 +16,8 @@ use crate::{
     sandbox::{BankStep, Books, Delivery, MoveStep, Sandbox, SandboxConfig, Script},
 };
 
+mod alipay;
+
 const TOPIC: &str = "ledger.events";
 const CAPTURE: &str = "t1";
 

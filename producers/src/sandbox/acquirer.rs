@@ -160,16 +160,10 @@ impl Outside {
     }
 
     async fn notify(self: Arc<Self>, capture: Capture, step: NoticeStep) {
-        let times = match step {
-            NoticeStep::Once => 1,
-            NoticeStep::Twice => 2,
-            NoticeStep::Late { ms } => {
-                tokio::time::sleep(Duration::from_millis(ms)).await;
-                1
-            }
-            NoticeStep::Never => 0,
-        };
-        for _ in 0..times {
+        if self.told_by_alipay(&capture, step) {
+            return;
+        }
+        for _ in 0..times(step).await {
             self.send_until_acknowledged(&capture).await;
         }
     }
@@ -178,12 +172,7 @@ impl Outside {
         let mut pause = NOTICE_PAUSE_MIN;
         for _ in 0..NOTICE_TRIES {
             let Some(acknowledged) = self.send_notice(capture).await else { return };
-            self.change(|world| {
-                if let Some(capture) = world.books.capture_mut(&capture.order_no, &capture.channel_txn_no) {
-                    capture.notices_sent += 1;
-                    capture.notices_acknowledged += u32::from(acknowledged);
-                }
-            });
+            self.change(|world| world.books.count_notice(&capture.order_no, &capture.channel_txn_no, acknowledged));
             if acknowledged {
                 return;
             }
@@ -215,5 +204,18 @@ impl Outside {
                 Some(false)
             }
         }
+    }
+}
+
+/// Waits as the script says, and how often the notice then goes out.
+pub(super) async fn times(step: NoticeStep) -> u32 {
+    match step {
+        NoticeStep::Once => 1,
+        NoticeStep::Twice => 2,
+        NoticeStep::Late { ms } => {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            1
+        }
+        NoticeStep::Never => 0,
     }
 }

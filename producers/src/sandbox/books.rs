@@ -128,8 +128,12 @@ impl Books {
         }
     }
 
-    pub(super) fn capture_mut(&mut self, order_no: &OrderId, channel_txn_no: &str) -> Option<&mut Capture> {
-        self.captures.get_mut(order_no)?.iter_mut().find(|capture| capture.channel_txn_no == channel_txn_no)
+    pub(super) fn count_notice(&mut self, order_no: &OrderId, channel_txn_no: &str, is_acknowledged: bool) {
+        let mut captures = self.captures.get_mut(order_no).into_iter().flatten();
+        if let Some(capture) = captures.find(|capture| capture.channel_txn_no == channel_txn_no) {
+            capture.notices_sent += 1;
+            capture.notices_acknowledged += u32::from(is_acknowledged);
+        }
     }
 
     fn movements(&mut self, kind: Kind) -> &mut BTreeMap<String, Movement> {

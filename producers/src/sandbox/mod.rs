@@ -9,6 +9,7 @@
 //! | `POST /schools/{school}/credits`, `GET …/credits/{credit_no}` | a card host credits a card |
 //! | `POST /schools/{school}/postings`, `GET …/postings/{posting_no}` | a school posts fees |
 //! | `POST /acquirer/payments`, `GET /acquirer/payments/{order_no}` | a payer pays; what was paid |
+//! | `POST /alipay/gateway.do` | Alipay's gateway, with its signatures; it notifies `/v1/notify/{channel}` at the door |
 //! | `PUT /sandbox/scripts/{order_no}` | a [`Script`] for an order |
 //! | `GET /sandbox/books` | the [`Books`] |
 
@@ -41,12 +42,14 @@ use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
 
 use self::{books::Told, delivery::deliver, script::Kind};
-use crate::http;
+use crate::{http, signature::KeyError};
 
 mod acquirer;
+mod alipay;
 mod bank;
 mod books;
 mod delivery;
+pub mod keys;
 mod school;
 mod script;
 
@@ -54,7 +57,7 @@ pub use acquirer::PaymentRequest;
 pub use books::{Books, Capture, Movement, MovementState, Repayment};
 pub use script::{BankStep, Delivery, MoveStep, NoticeStep, Refusal, Script, Share};
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SandboxConfig {
     /// How orders go that have no script and no lot of their own.
@@ -67,9 +70,25 @@ pub struct SandboxConfig {
     pub policy: Policy,
     /// Where captures are told.
     pub door: Option<Door>,
+    /// How long a minute is between Alipay's notices, of which the last comes a day after the first, in milliseconds.
+    pub alipay_minute_ms: u64,
 }
 
-/// Where captures are told, and the bearer token of each channel.
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self {
+            default: Script::default(),
+            seed: 0,
+            shares: Vec::new(),
+            policy: Policy::default(),
+            door: None,
+            alipay_minute_ms: 10,
+        }
+    }
+}
+
+/// Where captures are told, and the bearer token of each channel. Alipay's channels need none: without a token they tell
+/// what Alipay tells, which is signed.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Door {
@@ -93,6 +112,8 @@ pub enum SandboxError {
     Client(#[from] reqwest::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("a key of the played Alipay cannot be used: {0}")]
+    Key(#[from] KeyError),
 }
 
 /// A running sandbox; it ends when it is dropped.
@@ -149,6 +170,7 @@ fn router(outside: Arc<Outside>) -> Router {
     Router::new()
         .merge(bank::routes())
         .merge(acquirer::routes())
+        .merge(alipay::routes())
         .merge(school::routes())
         .route("/sandbox/scripts/{order_no}", put(set_script))
         .route("/sandbox/books", get(books))
@@ -175,6 +197,8 @@ struct Outside {
     policy: Policy,
     http: reqwest::Client,
     runtime: Handle,
+    alipay: alipay::Keys,
+    alipay_minute: Duration,
     world: Mutex<World>,
 }
 
@@ -182,6 +206,7 @@ struct Outside {
 struct World {
     books: Books,
     scripts: script::Scripts,
+    alipay: alipay::Known,
     door: Option<Door>,
 }
 
@@ -193,7 +218,14 @@ impl Outside {
             policy: config.policy,
             http: http::client(Trust::system())?.timeout(Duration::from_secs(10)).build()?,
             runtime,
-            world: Mutex::new(World { books: Books::default(), scripts, door: config.door }),
+            alipay: alipay::Keys::read()?,
+            alipay_minute: Duration::from_millis(config.alipay_minute_ms),
+            world: Mutex::new(World {
+                books: Books::default(),
+                scripts,
+                alipay: alipay::Known::default(),
+                door: config.door,
+            }),
         })
     }
 

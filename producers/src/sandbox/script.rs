@@ -26,6 +26,8 @@ pub struct Script {
     pub refused_lines: Vec<u16>,
     /// How each query of a refund is answered.
     pub refund_queries: Vec<Delivery>,
+    /// So many questions about its trade come before Alipay knows of it.
+    pub queries_too_early: usize,
     pub notice: Option<NoticeStep>,
 }
 
@@ -197,6 +199,7 @@ struct Taken {
     bank: usize,
     moves: [usize; Kind::ALL.len()],
     refund_queries: usize,
+    trade_queries: usize,
 }
 
 /// A kind of call that moves value.
@@ -250,6 +253,10 @@ impl Scripts {
     pub fn refund_query(&mut self, order_no: &str) -> Delivery {
         let taken = count(&mut self.taken(order_no).refund_queries);
         self.step(order_no, taken, |script| &script.refund_queries).unwrap_or(Delivery::Prompt)
+    }
+
+    pub fn is_too_early(&mut self, order_no: &str) -> bool {
+        count(&mut self.taken(order_no).trade_queries) < self.script(order_no).queries_too_early
     }
 
     pub fn notice(&self, order_no: &str) -> NoticeStep {

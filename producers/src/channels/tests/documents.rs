@@ -34,8 +34,8 @@ struct Settings {
 
 /// Paths in a page are from the root, where `ledger up` is typed.
 fn settings(toml: &str) -> ChannelsConfig {
-    let here = format!("\"@{}/", root().display());
-    toml::from_str::<Settings>(&toml.replace("\"@", &here)).unwrap().channels
+    let here = format!("\"{}/producers/", root().display());
+    toml::from_str::<Settings>(&toml.replace("\"producers/", &here)).unwrap().channels
 }
 
 /// What stands between `before` and the next of these quotation marks.

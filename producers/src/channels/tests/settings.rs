@@ -30,7 +30,7 @@ fn without_keys_there_is_no_webhook_and_the_setting_is_named() {
 fn a_key_that_cannot_be_read_stops_the_start_with_the_settings_name() {
     let public_key = opened(|config| config.alipay_mini.public_key = "MIIB".into());
     assert!(public_key.contains("LEDGER_CHANNELS__ALIPAY_MINI__PUBLIC_KEY") && !public_key.contains("MIIB"));
-    let no_file = opened(|config| config.unionpay_cqp.certificates = vec!["@no/such/file.pem".into()]);
+    let no_file = opened(|config| config.unionpay_cqp.certificates = vec!["no/such/file.pem".into()]);
     assert!(no_file.contains("LEDGER_CHANNELS__UNIONPAY_CQP__CERTIFICATES") && no_file.contains("file"), "{no_file}");
     let private = include_str!("../../signature/vectors/keys/channel.pkcs8.pem");
     assert!(
@@ -58,8 +58,8 @@ fn a_key_without_the_number_that_it_is_for_stops_the_start() {
 fn a_key_may_stand_in_a_file() {
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/src/signature/vectors/keys/");
     let opened = opened(|config| {
-        config.alipay_mini.public_key = format!("@{keys}channel.public.pem");
-        config.unionpay_cqp.certificates = vec![format!("@{keys}channel.certificate.pem")];
+        config.alipay_mini.public_key = format!("{keys}channel.public.pem");
+        config.unionpay_cqp.certificates = vec![format!("{keys}channel.certificate.pem")];
     });
     assert_eq!(opened, "");
 }
