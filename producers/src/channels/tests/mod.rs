@@ -5,6 +5,7 @@ mod bestpay;
 mod campus_pos;
 mod documents;
 mod ejt;
+mod played;
 mod settings;
 mod ums;
 mod unionpay;

@@ -140,6 +140,15 @@ impl Bed {
         Self { log, pool, tokens, router: router(door.clone(), webhooks(door, channels)) }
     }
 
+    /// Serves the door, for those who call it over a socket, and gives its address.
+    pub async fn serve(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {
         self.router.clone().oneshot(request).await.unwrap()
     }
