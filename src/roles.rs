@@ -7,6 +7,7 @@ use axum::middleware;
 use engine::stream::{Handler, Lane, LaneConfig, Stop, StreamError};
 use producers::{
     calls::Calls,
+    channels::Channels,
     coordinator::{self, Coordinator},
     door::{self, Door, DoorConfig},
     executor::Executor,
@@ -139,7 +140,8 @@ impl Running {
             Door::new(config, log, topic, clock, house.pool.clone(), house.tokens.clone(), house.config.policy.clone());
         let operators = middleware::from_fn_with_state(door.clone(), door::operators_only);
         let reports = projections::api::router(house.pool.clone()).layer(operators);
-        let others = reports.merge(crate::openapi::router()).merge(projections::api::console());
+        let webhooks = door::webhooks(door.clone(), Channels::open(&house.config.channels, &house.config.policy)?);
+        let others = reports.merge(crate::openapi::router()).merge(projections::api::console()).merge(webhooks);
         let tidy_up = door.clone().tidy_up();
         let app = door::router(door, others);
         let stop = self.stop.clone();

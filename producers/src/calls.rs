@@ -32,6 +32,7 @@ pub use acquirer::{
     RefundReply, Refunded,
 };
 pub use alipay::AlipayConfig;
+pub(crate) use alipay::digits;
 pub use bank::{BankAnswer, BankReply, BankResult, RepaymentQuestion};
 pub use fulfilment::{CreditOrder, CreditReply, Credited, Posted, PostedLine, PostingOrder, PostingReply};
 pub use movement::{Movement, MovementResult, Reply};

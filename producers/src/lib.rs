@@ -4,6 +4,7 @@
 //! appends their outcomes. The sandbox plays the outside for demos and tests.
 
 pub mod calls;
+pub mod channels;
 pub mod coordinator;
 pub mod door;
 pub mod executor;

@@ -3,7 +3,7 @@
 //! Every call is a signed form, and nothing is believed that Alipay has not signed. Numbers of ours name orders and
 //! refunds, the same on every attempt, so that Alipay moves the money once.
 
-use std::{fmt, fs, path::Path};
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use reqwest::{Client, Url, header::CONTENT_TYPE};
@@ -17,7 +17,7 @@ use super::{
     CallsError, DebitOrder, Debited, FoundCapture, Movement, NAME, NoAnswer, PaymentAnswer, PaymentReply,
     PaymentResult, RefundOrder, Refunded, body, unreadable,
 };
-use crate::signature::{Form, PrivateKey, PublicKey, SignatureError, alipay};
+use crate::signature::{Form, PrivateKey, PublicKey, SignatureError, alipay, key_text};
 
 mod answer;
 
@@ -66,8 +66,8 @@ impl Default for AlipayConfig {
     }
 }
 
-/// The environment gives what is all digits as a number.
-fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// The environment gives what is all digits as a number. Alipay's never begin with a zero, which would be lost.
+pub(crate) fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Digits {
@@ -114,8 +114,8 @@ impl Alipay {
             return Err(CallsError::Missing { setting: "calls.alipay.app_id" });
         }
         let key = |setting| move |source| CallsError::Key { setting, source };
-        let private_key = PrivateKey::read(&text(private_key)).map_err(key("calls.alipay.private_key"))?;
-        let public_key = PublicKey::read(&text(public_key)).map_err(key("calls.alipay.public_key"))?;
+        let private_key = PrivateKey::read(&key_text(private_key)).map_err(key("calls.alipay.private_key"))?;
+        let public_key = PublicKey::read(&key_text(public_key)).map_err(key("calls.alipay.public_key"))?;
         Ok(Some(Self { http, url, private_key, public_key, config: config.clone() }))
     }
 
@@ -235,12 +235,6 @@ impl Alipay {
         alipay::sign_request(&mut form, &self.private_key)?;
         Ok(form)
     }
-}
-
-/// A key as it was given, or from the file that was given.
-fn text(key: &str) -> String {
-    let file = Some(Path::new(key)).filter(|path| path.is_file());
-    file.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_else(|| key.to_owned())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod health;
 mod ingest;
 mod json;
 pub(crate) mod known;
+mod notify;
 pub mod openapi;
 mod problem;
 mod purchases;
@@ -38,6 +39,8 @@ mod trace;
 pub use authority::Source;
 pub use caller::operators_only;
 pub(crate) use ingest::{Verdict, conflict, verdicts};
+pub(crate) use json::read as read_json;
+pub use notify::router as webhooks;
 pub use problem::{Code, DoorCode, Problem};
 
 /// How the door works; what is left out has a default.

@@ -211,6 +211,7 @@ fn paths(asked: &mut SchemaGenerator, generator: &mut SchemaGenerator) -> Value 
                 "default": refused,
             },
         } },
+        "/v1/notify/{channel}": notify(&problem),
     });
     for request in requests(asked) {
         let order = schema_of::<OrderAnswer>(generator);
@@ -219,6 +220,36 @@ fn paths(asked: &mut SchemaGenerator, generator: &mut SchemaGenerator) -> Value 
         paths[format!("{}/{{order_id}}", request.path)] = one;
     }
     paths
+}
+
+/// What channels say and hear there is theirs.
+fn notify(problem: &Value) -> Value {
+    let text = json!({ "schema": { "type": "string" } });
+    let any = json!({ "schema": {} });
+    json!({ "post": {
+        "operationId": "notify",
+        "summary": "For channels that speak a protocol of their own, each of which has a page in docs/channels",
+        "security": [],
+        "parameters": [{ "name": "channel", "in": "path", "required": true, "schema": { "type": "string" } }],
+        "requestBody": { "required": true, "content": {
+            "application/x-www-form-urlencoded": { "schema": { "type": "object" } },
+            "application/json": any,
+        } },
+        "responses": {
+            "200": {
+                "description": "The log has it: what the channel expects to hear",
+                "content": { "text/plain": text, "application/json": any },
+            },
+            "default": {
+                "description": "What makes the channel say it again; a problem where there is no such webhook",
+                "content": {
+                    "text/plain": text,
+                    "application/json": any,
+                    "application/problem+json": { "schema": problem },
+                },
+            },
+        },
+    } })
 }
 
 /// A request for an order, as it is described.

@@ -13,7 +13,7 @@ use chrono::{DateTime, FixedOffset};
 use rules::business_day::shanghai;
 use schemars::JsonSchema;
 use schemas::{
-    Amount, Data, Name, StreamKind,
+    Amount, Data, Name, Refusal, StreamKind,
     events::{Funding, OfflinePurchaseUploaded, PurchaseRequested},
 };
 use serde::Deserialize;
@@ -74,7 +74,7 @@ pub async fn post(
 ) -> Result<Response, Problem> {
     let request: PurchaseRequest = json::read(&whole(body)?)?;
     let at = request.requested_at;
-    sell(&door, &caller, &headers, request.sale, at, |channel, sale| {
+    let (key, asked) = sell(&door, &caller, request.sale, at, |channel, sale| {
         PurchaseRequested {
             channel,
             school: sale.school,
@@ -85,8 +85,8 @@ pub async fn post(
             terminal_seq: sale.terminal_seq,
         }
         .into()
-    })
-    .await
+    })?;
+    answer(&door, &caller, &key, &headers, asked).await
 }
 
 pub async fn post_offline(
@@ -95,10 +95,16 @@ pub async fn post_offline(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let request: OfflinePurchase = json::read(&whole(body)?)?;
+    let (key, asked) = offline(&door, &caller, &whole(body)?)?;
+    answer(&door, &caller, &key, &headers, asked).await
+}
+
+/// An offline purchase, and the key that names it.
+pub(super) fn offline(door: &Door, caller: &Caller, json: &[u8]) -> Result<(String, Asked), Refusal> {
+    let request: OfflinePurchase = json::read(json)?;
     let OfflinePurchase { sale, occurred_at, code_id, code_issued_at, terminal_online_at } = request;
     let uploaded_at = shanghai(&door.publisher.clock().now());
-    sell(&door, &caller, &headers, sale, Some(occurred_at), |channel, sale| {
+    sell(door, caller, sale, Some(occurred_at), |channel, sale| {
         OfflinePurchaseUploaded {
             channel,
             school: sale.school,
@@ -114,21 +120,18 @@ pub async fn post_offline(
         }
         .into()
     })
-    .await
 }
 
-async fn sell(
+fn sell(
     door: &Door,
     caller: &Caller,
-    headers: &HeaderMap,
     mut sale: Sale,
     at: Option<DateTime<FixedOffset>>,
     data: impl FnOnce(Name, Sale) -> Data,
-) -> Result<Response, Problem> {
+) -> Result<(String, Asked), Refusal> {
     let channel = channel(caller, sale.channel.take())?;
     let number = sale.card.number.number("the card's number")?;
     let stream = door.tokens.stream(StreamKind::Card, sale.school.as_str(), number);
     let key = format!("{}/{}/{}", sale.school, sale.terminal, sale.terminal_seq);
-    let asked = Asked { stream, channel: channel.clone(), data: data(channel, sale), at };
-    answer(door, caller, &key, headers, asked).await
+    Ok((key, Asked { stream, channel: channel.clone(), data: data(channel, sale), at }))
 }

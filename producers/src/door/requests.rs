@@ -122,17 +122,12 @@ pub(super) async fn answer(
     headers: &HeaderMap,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    let (order, event) = event(door, caller, key, headers, asked)?;
-    let digest = Uuid::new_v5(&event.id, &event.value());
-    let same = known::note_request(&door.pool, caller.name(), key, digest, &order).await.map_err(unavailable)?;
-    if !same {
-        return Err(Problem::door(DoorCode::IdempotencyKeyReused, "use a new key for a new request"));
-    }
+    let (order, event) = register(door, caller, key, headers, asked).await?;
     let link = link(&event.data, &order);
     let (status, position) = append(door, event).await?;
     let position = position.to_string();
     let pending = OrderAnswer { position: Some(position.clone()), ..OrderAnswer::pending(order.clone(), link) };
-    match judged(door, &order).await {
+    match judged(door, &order, answer_until(door)).await {
         Some(Admission::Rejected { reason }) => {
             let problem = Problem::new(Code::Order(reason), format!("the order {order} was refused"));
             Err(problem.about_order(order, Some(position)))
@@ -143,6 +138,27 @@ pub(super) async fn answer(
         Some(Admission::Posted) => Ok(located(status, OrderAnswer { status: Judgement::Accepted, ..pending })),
         None => Ok(located(StatusCode::ACCEPTED, pending)),
     }
+}
+
+/// A request as an event, and its order: the same key is the same request.
+pub(super) async fn register(
+    door: &Door,
+    caller: &Caller,
+    key: &str,
+    headers: &HeaderMap,
+    asked: Asked,
+) -> Result<(OrderId, Event), Problem> {
+    let (order, event) = event(door, caller, key, headers, asked)?;
+    let digest = match &event.data {
+        // The time of the upload is another one each time.
+        Data::OfflinePurchaseUploaded(_) => event.business_digest(),
+        _ => Uuid::new_v5(&event.id, &event.value()),
+    };
+    let same = known::note_request(&door.pool, caller.name(), key, digest, &order).await.map_err(unavailable)?;
+    if same {
+        return Ok((order, event));
+    }
+    Err(Problem::door(DoorCode::IdempotencyKeyReused, "use a new key for a new request"))
 }
 
 /// The header that names a request: the same key is the same request.
@@ -189,9 +205,13 @@ async fn append(door: &Door, event: Event) -> Result<(StatusCode, Position), Pro
 const POLL_PAUSE_MIN: Duration = Duration::from_millis(5);
 const POLL_PAUSE_MAX: Duration = Duration::from_millis(100);
 
+/// How long whoever asks now waits for the coordinator.
+pub(super) fn answer_until(door: &Door) -> Instant {
+    Instant::now() + Duration::from_millis(door.config.answer_timeout_ms)
+}
+
 /// The coordinator's answer, if it comes in time. The log has the request, so no trouble here changes that.
-async fn judged(door: &Door, order: &OrderId) -> Option<Admission> {
-    let until = Instant::now() + Duration::from_millis(door.config.answer_timeout_ms);
+pub(super) async fn judged(door: &Door, order: &OrderId, until: Instant) -> Option<Admission> {
     let mut pause = POLL_PAUSE_MIN;
     loop {
         match known::order(&door.pool, order).await {

@@ -3,6 +3,7 @@
 
 use data_encoding::HEXUPPER;
 use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 
 use super::{Form, Secret, SignatureError, required, same_digest};
 
@@ -10,8 +11,10 @@ const SIGN: &str = "SIGN";
 
 /// What the order, its amount and the day are called in what is signed. The fields themselves have the same names at both
 /// gateways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Wording {
+    #[default]
     /// `ORDERID`, `PAYMENT`, `PAYDATE`.
     Web,
     /// `ORDERSEQ`, `ORDERAMOUNT`, `TRANDATE`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use encoding_rs::{GB18030, GBK};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use serde::{Deserialize, Serialize};
 
 use super::json;
 
@@ -32,10 +33,12 @@ pub enum FormError {
 }
 
 /// The character sets that channels write in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Charset {
+    #[serde(rename = "utf-8")]
     Utf8,
     /// Read as GB18030, which contains it and has the rare names; written without what is only in GB18030.
+    #[serde(rename = "gbk")]
     Gbk,
 }
 

@@ -1,6 +1,6 @@
 //! Keys, in the spellings in which channels hand them out.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, fs, path::Path, sync::Arc};
 
 use data_encoding::BASE64;
 use ring::{
@@ -150,6 +150,12 @@ impl Secret {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// A key as it was given, or from the file that was given.
+pub fn key_text(setting: &str) -> String {
+    let file = Some(Path::new(setting)).filter(|path| path.is_file());
+    file.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_else(|| setting.to_owned())
 }
 
 /// The first section of a PEM file with its kind, or bare Base64, which does not say what it is.

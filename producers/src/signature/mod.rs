@@ -13,7 +13,7 @@ pub mod timestamped;
 pub mod unionpay;
 
 pub use form::{Charset, Form, FormError};
-pub use keys::{KeyError, PrivateKey, PublicKey, Secret};
+pub use keys::{KeyError, PrivateKey, PublicKey, Secret, key_text};
 
 use data_encoding::{BASE64, HEXUPPER_PERMISSIVE};
 use subtle::ConstantTimeEq;
