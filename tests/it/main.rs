@@ -7,6 +7,7 @@ mod doors;
 mod fees;
 mod loan;
 mod looking;
+mod orders;
 mod reading;
 mod rebuild;
 mod selling;
