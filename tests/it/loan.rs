@@ -14,14 +14,16 @@ use ledger::{
 };
 use ledger_tests::stage_at;
 use producers::sandbox::{BankStep, MoveStep, NoticeStep, Script};
-use projections::report::{self, OrderReport};
+use projections::report;
 use schemas::{
-    Event, OrderId, Position,
+    OrderId,
     events::{
         ConfirmationResolved, ConfirmationRevoked, Evidence, Medium, Method, PaymentReversed, ReceiptPrinted,
         ReceiptReprinted, ReceiptText, Resolution, ReversalReason, RevocationReason,
     },
 };
+
+use crate::looking::{balance, breaks, count, order, status, timeline};
 
 const README: &str = include_str!("../../README.md");
 const POS: &str = "ums-pos";
@@ -30,42 +32,6 @@ const FINANCE: &str = "/operators/finance";
 
 fn bank(steps: impl IntoIterator<Item = BankStep>) -> Script {
     Script { bank: steps.into_iter().collect(), ..Script::default() }
-}
-
-async fn order(stage: &Stage, id: &OrderId) -> Result<OrderReport> {
-    report::find_order(&stage.house.pool, id.as_str()).await?.context("the order has no row")
-}
-
-async fn status(stage: &Stage, id: &OrderId) -> Result<String> {
-    Ok(order(stage, id).await?.status)
-}
-
-/// The balance of an account, of all its owners together.
-async fn balance(stage: &Stage, account: i32) -> Result<String> {
-    let balances = report::balances(&stage.house.pool).await?;
-    let sum: schemas::Balance = balances
-        .iter()
-        .filter(|row| row.account == account)
-        .map(|row| row.balance.parse::<schemas::Balance>())
-        .sum::<Result<_, _>>()?;
-    Ok(sum.to_string())
-}
-
-async fn timeline(stage: &Stage, id: &OrderId) -> Result<Vec<Event>> {
-    let positions: Vec<Position> = projections::timeline::positions(&stage.house.pool, id).await?;
-    let (log, topic) = (stage.house.log.clone(), stage.house.events_topic().to_owned());
-    let read = tokio::task::spawn_blocking(move || projections::timeline::read(&*log, &topic, &positions)).await??;
-    Ok(read.into_iter().map(|read| read.event).collect())
-}
-
-async fn count(stage: &Stage, id: &OrderId, event: &str) -> Result<usize> {
-    Ok(timeline(stage, id).await?.iter().filter(|read| read.data.event_type().contains(event)).count())
-}
-
-async fn breaks(stage: &Stage) -> Result<Vec<String>> {
-    let rows =
-        stage.house.pool.get().await?.query("select class from finance.breaks where open order by class", &[]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Asks, pays, and lets everything happen that follows at once.

@@ -143,8 +143,7 @@ impl Attempt {
         if order.confirmation.standing() > Balance::ZERO {
             return attempt(Standing::Confirmed, None);
         }
-        let keeps_money = order.funding_capture().is_some_and(|capture| !order.refundable(capture).is_zero());
-        if keeps_money {
+        if order.keeps_money() {
             return match order.confirmation.answer() {
                 Answer::Uncertain => attempt(Standing::Uncertain, None),
                 Answer::None | Answer::Confirmed | Answer::Failed => attempt(Standing::InFlight, None),

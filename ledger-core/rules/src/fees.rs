@@ -133,9 +133,8 @@ impl UnderWay {
     fn of(order: &Order) -> Option<Self> {
         let RequestData::FeePayment(request) = &order.request.as_ref()?.data else { return None };
         let lapses_at = if order.has_money() {
-            let refunding = order.funding_capture().is_none_or(|capture| order.refundable(capture).is_zero());
             match order.confirmation.answer() {
-                Answer::None | Answer::Uncertain if !refunding => None,
+                Answer::None | Answer::Uncertain if order.keeps_money() => None,
                 Answer::None | Answer::Uncertain | Answer::Failed | Answer::Confirmed => return None,
             }
         } else {

@@ -413,6 +413,11 @@ impl Order {
         self.standing_captures().next()
     }
 
+    /// Whether any of its money is neither back with the payer nor on its way there, whichever capture the log has first.
+    pub fn keeps_money(&self) -> bool {
+        self.standing_captures().any(|capture| !self.refundable(capture).is_zero())
+    }
+
     /// What is left of a capture for refunds: not reversed, not charged back, not refunded and not promised to a refund.
     pub fn refundable(&self, capture: &Capture) -> Amount {
         capture.amount.saturating_sub(self.reversed_of(capture.id)).saturating_sub(self.gone(capture))

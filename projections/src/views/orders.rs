@@ -1,7 +1,10 @@
 //! Orders: one row for each attempt to pay, with its totals, tracks and status.
 
 use engine::store::Column;
-use rules::{order::Order, purchase::Purchase};
+use rules::{
+    order::{Capture, Order},
+    purchase::Purchase,
+};
 use schemas::OrderId;
 
 use super::last_offset;
@@ -57,15 +60,20 @@ pub(crate) fn columns() -> Vec<Column<Order>> {
         Column::new("charged_back_fen", "bigint not null", |_, row| row.state.charged_back().fen()),
         Column::new("requested_at", "timestamptz", |_, row| row.state.request.as_ref().map(|r| r.recorded_at)),
         Column::new("expires_at", "timestamptz", |_, row| row.state.accepted_until()),
-        Column::new("captured_at", "timestamptz", |_, row| row.state.captures.first().map(|c| c.captured_at.to_utc())),
+        Column::new("captured_at", "timestamptz", |_, row| earliest(&row.state).map(|c| c.captured_at.to_utc())),
         Column::new("confirmed_at", "timestamptz", |_, row| row.state.confirmation.confirmed_at),
         Column::new("fiscal_receipts_fen", "bigint not null", |_, row| row.state.fiscal_receipts.fen()),
-        Column::new("business_date", "date", |_, row| row.state.captures.first().map(|c| c.business_date)),
+        Column::new("business_date", "date", |_, row| earliest(&row.state).map(|c| c.business_date)),
         Column::new("bank_ref", "text", |_, row| row.state.confirmation.bank_ref.clone()),
     ]
 }
 
+/// Of several captures the one that was made first, whichever the log has first.
+fn earliest(order: &Order) -> Option<&Capture> {
+    order.captures.iter().min_by_key(|capture| (capture.captured_at, capture.id))
+}
+
 fn channel_of(order: &Order) -> Option<String> {
     let requested = order.request.as_ref().map(|request| request.data.channel());
-    requested.or(order.captures.first().map(|capture| &capture.channel)).map(ToString::to_string)
+    requested.or(earliest(order).map(|capture| &capture.channel)).map(ToString::to_string)
 }

@@ -149,7 +149,8 @@ async fn receipt(stage: &Stage, order: &OrderId, channel: &str, outcome_text: Re
 const BATCHES: [(&str, &str, &str, &str, &str, u32); 2] =
     [(POS, "5300.00", "0.00", "10.60", "5289.40", 2), (CQP, "2600.00", "800.00", "3.60", "1796.40", 4)];
 
-async fn settle(stage: &Stage) -> Result<()> {
+/// The channels report what they settle for T, and the bank has it.
+pub async fn settle(stage: &Stage) -> Result<()> {
     let day: NaiveDate = "2025-03-10".parse()?;
     for (channel, gross, refunds, fees, net, transactions) in BATCHES {
         let name: Name = channel.parse()?;

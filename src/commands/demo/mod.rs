@@ -21,7 +21,7 @@ mod loan;
 pub mod traffic;
 mod tuition;
 
-pub use loan::play_one_more;
+pub use loan::{play_one_more, settle};
 
 const FINANCE: &str = "/operators/finance";
 

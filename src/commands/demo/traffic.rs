@@ -30,13 +30,13 @@ const SCHOOL: &str = "school-1";
 const SCHOOL_SOURCE: &str = "/schools/school-1";
 const WITHHOLDING: &str = "/channels/alipay-withholding";
 /// Cards whose holders can be debited.
-const CARDS: u64 = 200;
+pub const CARDS: u64 = 200;
 /// Orders under way at once, should the ledger be slower than the rate.
 const UNDER_WAY_MAX: usize = 256;
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How orders go: most well, some not.
-fn misfortunes() -> Vec<Share> {
+pub fn misfortunes() -> Vec<Share> {
     let share = |per_mille, script| Share { per_mille, script };
     let refuse = |code: &str| MoveStep::RefuseFinal { code: code.to_owned() };
     vec![
@@ -120,7 +120,7 @@ async fn show(stage: Arc<Stage>, traffic: Arc<Traffic>) -> Result<()> {
 }
 
 /// One order from its request to its payment; the kinds come in turn.
-async fn journey(stage: &Stage, number: u64) -> Result<()> {
+pub async fn journey(stage: &Stage, number: u64) -> Result<()> {
     let amount = format!("{}.{:02}", 5 + number * 7 % 95, number * 37 % 100);
     match number % 10 {
         0..=2 => repay(stage, number, &amount).await,
@@ -187,7 +187,8 @@ async fn pay_fees(stage: &Stage, number: u64) -> Result<()> {
     Ok(())
 }
 
-async fn sign(stage: &Stage, number: u64) -> Result<()> {
+/// The holder of a card agrees to be debited.
+pub async fn sign(stage: &Stage, number: u64) -> Result<()> {
     let text = format!("card {number}");
     let (stream, _) = stage.stream(FINANCE, StreamKind::Card, SCHOOL, &text).await?;
     let signed = WithholdingMandateSigned {
