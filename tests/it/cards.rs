@@ -46,7 +46,7 @@ async fn s15_a_wrong_name_for_a_card_is_refused_and_no_order_number_is_issued() 
 #[tokio::test(flavor = "multi_thread")]
 async fn s16_a_credit_whose_calls_time_out_is_sent_again_under_its_number_and_credited_once() -> Result<()> {
     let mut config = ledger_tests::config().await?;
-    config.calls.timeout_ms = 500;
+    config.calls.timeout_ms = 1000;
     let stage = Stage::open(config, monday("10:00:00")?).await?;
     let lost = credits([MoveStep::SilentNotDone, MoveStep::SilentNotDone, MoveStep::Success]);
     let done = credits([MoveStep::SilentButDone, MoveStep::SilentButDone, MoveStep::Success]);
