@@ -50,6 +50,8 @@ pub enum RefundFileError {
     Log(#[from] AppendError),
     #[error("the refunds of one file are more than an amount can say: {0}")]
     Total(#[from] AmountError),
+    #[error("another export took the same refunds: release that file, and export again for what is left")]
+    TakenTwice,
 }
 
 /// The refunds of `channel` that wait, in the order of their keys.
@@ -96,7 +98,9 @@ pub async fn export(
     };
     events.push(Event::about_channel(SOURCE, channel, now, exported));
     publisher.append_all(&events, PATIENCE).await?;
-    task::gone_out(pool, &taken).await?;
+    if !task::gone_out(pool, &taken).await? {
+        return Err(RefundFileError::TakenTwice);
+    }
     Ok(Exported { refunds, text, sha256, total })
 }
 

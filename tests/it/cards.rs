@@ -113,6 +113,20 @@ async fn s17_a_credit_refused_for_good_stands_in_the_refund_file_once_until_its_
     stage.close().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_exports_at_once_release_a_refund_in_one_file_only() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    for card in 0..5 {
+        topped_up(&stage, BESTPAY, &format!("closed {card}"), "200.00", closed_card()).await?;
+        let (bestpay, publisher): (Name, _) = (BESTPAY.parse()?, stage.house.publisher());
+        let export = |name| export(&stage.house.pool, &publisher, &bestpay, name);
+        let (one, other) = tokio::join!(export("1.txt"), export("2.txt"));
+        let released: usize = [&one, &other].into_iter().flatten().map(|exported| exported.refunds.len()).sum();
+        assert_eq!(released, 1, "{one:?} {other:?}");
+    }
+    stage.close().await
+}
+
 /// The command works beside a running ledger, by the clock of the machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn s17_the_command_writes_the_refund_file_and_takes_no_refund_twice() -> Result<()> {

@@ -97,12 +97,19 @@ pub async fn take(pool: &Pool, keys: &[String]) -> Result<Vec<String>, WaitError
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// What was taken has gone out.
-pub async fn gone_out(pool: &Pool, keys: &[String]) -> Result<(), WaitError> {
+/// What was taken goes out, all of it or nothing: `false` when somebody else has sent some of it meanwhile.
+pub async fn gone_out(pool: &Pool, keys: &[String]) -> Result<bool, WaitError> {
     let sql = "update engine.task set state = 'done', updated_at = now()
                where key = any($1) and due_at is null and state = 'claimed'";
-    pool.get().await?.execute(sql, &[&keys]).await?;
-    Ok(())
+    let mut client = pool.get().await?;
+    let tx = client.transaction().await?;
+    let all = tx.execute(sql, &[&keys]).await? == keys.len() as u64;
+    if all {
+        tx.commit().await?;
+    } else {
+        tx.rollback().await?;
+    }
+    Ok(all)
 }
 
 /// Claims tasks that are due at `now`. Claims of a silent executor come back as unknown once their lease is over, or
