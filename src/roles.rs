@@ -4,7 +4,10 @@ use std::{net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::middleware;
-use engine::stream::{Handler, Lane, LaneConfig, Stop, StreamError};
+use engine::{
+    postgres::explain,
+    stream::{Handler, Lane, LaneConfig, Stop, StreamError},
+};
 use producers::{
     calls::Calls,
     channels::Channels,
@@ -177,8 +180,17 @@ impl Running {
         let (config, policy) = (lane_config(house, "", house.events_topic()), house.config.policy.clone());
         self.start_thread("views".to_owned(), move || {
             loop {
-                let generation =
-                    Generation::active(&mut engine::postgres::connect(&config.postgres_url, "ledger views")?)?;
+                let shown = engine::postgres::connect(&config.postgres_url, "ledger views");
+                let generation = match shown.and_then(|mut client| Generation::active(&mut client)) {
+                    Ok(generation) => generation,
+                    Err(_) if stop.is_stopped() => return Ok(()),
+                    // As with a lane, what Postgres has passes.
+                    Err(error) => {
+                        tracing::warn!(error = explain(&error), "which views are shown cannot be told; asking again");
+                        stop.sleep(Duration::from_secs(1));
+                        continue;
+                    }
+                };
                 let config = LaneConfig { projection: generation.projection().to_owned(), ..config.clone() };
                 let projector = Projector::new(generation, policy.clone(), true);
                 match Lane::new(config, log.clone(), clock.clone(), projector, stop.clone()).run() {
