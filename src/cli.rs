@@ -6,10 +6,10 @@ use anyhow::Result;
 use chrono::{DateTime, FixedOffset};
 use clap::{Parser, Subcommand};
 use producers::door::Source;
-use schemas::{OrderId, Position};
+use schemas::{Name, OrderId, Position};
 
 use crate::{
-    commands::{self, generations::Dropped},
+    commands::{self, demo::System, generations::Dropped},
     config::{Config, Flags},
     output::Output,
     roles::Role,
@@ -37,7 +37,7 @@ pub struct Cli {
 enum Command {
     /// Run every role in one process
     Up {
-        /// Also play the acquirer and the bank
+        /// Also play the acquirer, the bank and the schools
         #[arg(long)]
         sandbox: bool,
     },
@@ -46,11 +46,17 @@ enum Command {
         #[arg(required = true, value_enum)]
         roles: Vec<Role>,
     },
-    /// Play a day of student-loan repayments and check every figure
+    /// Play a worked day of each system and check every figure
     Demo {
-        /// End when the day is over, with status 0 only if every figure agrees
+        /// End when the days are over, with status 0 only if every figure agrees
         #[arg(long)]
         exit: bool,
+        /// Only the day of this system
+        #[arg(long, value_enum)]
+        system: Option<System>,
+        /// Instead, play an endless mix of all systems, with so many orders a second, until Ctrl-C
+        #[arg(long, value_name = "RATE", conflicts_with_all = ["exit", "system"])]
+        traffic: Option<u32>,
     },
     /// Make the topics as declared, or show how they differ
     Topics {
@@ -81,6 +87,13 @@ enum Command {
         /// Only the event at this position, such as 3:1204
         #[arg(long, conflicts_with_all = ["from", "to", "account"])]
         at: Option<Position>,
+    },
+    /// Write the refunds that wait for a file to that file, for a channel that takes them in no other way
+    RefundFile {
+        channel: Name,
+        /// The file to write; without one, what waits is shown and stays
+        #[arg(long)]
+        file: Option<PathBuf>,
     },
     /// Build every view anew from offset 0, compare, and show the new ones
     Rebuild {
@@ -135,7 +148,10 @@ impl Cli {
         let agrees = match self.command {
             Command::Up { sandbox } => commands::up::run(config, Role::ALL, sandbox).await.map(|()| true),
             Command::Run { roles } => commands::up::run_roles(config, &roles).await.map(|()| true),
-            Command::Demo { exit } => commands::demo::run(config, exit).await,
+            Command::Demo { traffic: Some(rate), .. } => {
+                commands::demo::traffic::run(config, rate).await.map(|()| true)
+            }
+            Command::Demo { exit, system, .. } => commands::demo::run(config, system, exit).await,
             Command::Topics { action: TopicsAction::Apply } => commands::topics::apply(config).await.map(|()| true),
             Command::Topics { action: TopicsAction::Check } => commands::topics::check(config, self.output).await,
             Command::Publish { file } => commands::publish::run(config, &file).await,
@@ -146,6 +162,9 @@ impl Cli {
             Command::Replay { from, to, account, at } => {
                 let wanted = commands::replay::Wanted { from, to, account, at };
                 commands::replay::run(config, wanted).await.map(|()| true)
+            }
+            Command::RefundFile { channel, file } => {
+                commands::refund_file::run(config, &channel, file.as_deref()).await.map(|()| true)
             }
             Command::Rebuild { coordinator: true, .. } => commands::rebuild::coordinator(config).await.map(|()| true),
             Command::Rebuild { accept_differences, .. } => {

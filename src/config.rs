@@ -10,7 +10,9 @@ use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
-use producers::{calls::CallsConfig, door::DoorConfig, executor::ExecutorConfig, sandbox::SandboxConfig};
+use producers::{
+    calls::CallsConfig, channels::ChannelsConfig, door::DoorConfig, executor::ExecutorConfig, sandbox::SandboxConfig,
+};
 use rules::policy::Policy;
 use schemas::Name;
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,7 @@ pub struct Config {
     /// Where the sandbox listens.
     pub sandbox_listen: SocketAddr,
     pub door: DoorConfig,
+    pub channels: ChannelsConfig,
     pub calls: CallsConfig,
     pub executor: ExecutorConfig,
     pub sandbox: SandboxConfig,
@@ -61,6 +64,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             sandbox_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             door: DoorConfig::default(),
+            channels: ChannelsConfig::default(),
             calls: CallsConfig::default(),
             executor: ExecutorConfig::default(),
             sandbox: SandboxConfig::default(),
@@ -117,13 +121,16 @@ impl Config {
             known.get(&first).is_some()
         };
         let env = Env::prefixed("LEDGER_").filter(move |name| is_ours(name.as_str())).split("__");
-        let config: Self = figment
+        let mut config: Self = figment
             .merge(env)
             .merge(Serialized::defaults(flags))
             .extract()
             .context("the configuration cannot be read")?;
         anyhow::ensure!(
-            config.secret != MASK && config.door.clients.iter().all(|client| client.token != MASK),
+            config.secret != MASK
+                && config.calls.alipay.private_key != MASK
+                && config.door.clients.iter().all(|client| client.token != MASK)
+                && config.channels.secrets().iter().all(|secret| *secret != MASK),
             "a secret is {MASK}, which is how `ledger config` shows one: put the real one in its place"
         );
         Ok(config)
@@ -134,7 +141,9 @@ impl Config {
         let mut shown = self.clone();
         let tokens = shown.door.clients.iter_mut().map(|client| &mut client.token);
         let played = shown.sandbox.door.iter_mut().flat_map(|door| door.tokens.values_mut());
-        for secret in std::iter::once(&mut shown.secret).chain(tokens).chain(played) {
+        let of_channels = shown.channels.secrets();
+        let ours = [&mut shown.secret, &mut shown.calls.alipay.private_key];
+        for secret in ours.into_iter().chain(tokens).chain(played).chain(of_channels) {
             if !secret.is_empty() {
                 MASK.clone_into(secret);
             }
@@ -198,12 +207,15 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_shown() {
-        let config = Config {
+        let mut config = Config {
             secret: "s3cret".into(),
             postgres_url: "postgres://ledger:pa55@db/ledger".into(),
             log: "kafka://b:9092?sasl.password=pa55".into(),
             ..Config::default()
         };
+        for secret in config.channels.secrets() {
+            "s3cret".clone_into(secret);
+        }
         let shown = config.masked().unwrap();
         assert!(!shown.contains("s3cret") && !shown.contains("pa55"), "{shown}");
         assert!(shown.contains("postgres://ledger:***@db/ledger"));

@@ -22,7 +22,19 @@ use crate::config::Config;
 
 const POOL_SIZE: usize = 16;
 
-const DEFAULT_CLIENTS: [&str; 4] = ["/channels/ums-pos", "/channels/unionpay-cqp", "/banks/cdb", "/operators/finance"];
+/// For one machine on which things are tried out: every channel that there is, one bank, one school, one operator.
+const DEFAULT_CLIENTS: [&str; 10] = [
+    "/channels/ums-pos",
+    "/channels/unionpay-cqp",
+    "/channels/bestpay-web",
+    "/channels/alipay-mini",
+    "/channels/alipay-withholding",
+    "/channels/campus-pos",
+    "/channels/ejt",
+    "/banks/cdb",
+    "/schools/school-1",
+    "/operators/finance",
+];
 
 pub struct House {
     pub config: Config,
@@ -170,8 +182,8 @@ impl House {
     }
 }
 
-/// Those whom the configuration lists; else one client for each channel, the bank and finance, with tokens that are
-/// derived from the secret, so that they need no place of their own.
+/// Those whom the configuration lists; else one client for each channel, a bank, a school and finance, with tokens that
+/// are derived from the secret, so that they need no place of their own.
 pub fn clients(config: &Config, tokens: &Tokens) -> Result<Vec<Client>> {
     if !config.door.clients.is_empty() {
         return Ok(config.door.clients.clone());

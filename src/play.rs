@@ -13,10 +13,11 @@ use producers::{
 use reqwest::StatusCode;
 use rules::business_day::shanghai;
 use schemas::{
-    Amount, Data, Event, Name, OrderId,
+    Amount, Data, Event, Name, OrderId, Stream, StreamKind,
     events::{Evidence, Method, PaymentCaptured},
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{
     config::Config,
@@ -35,7 +36,7 @@ pub struct Stage {
     pub door_url: String,
 }
 
-/// What the door answers to a repayment request.
+/// What the door answers to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     pub order_id: OrderId,
@@ -66,12 +67,19 @@ pub const CHANNELS: [&str; 2] = ["ums-pos", "unionpay-cqp"];
 
 impl Stage {
     /// Opens a house with simulated time from `start`, and lets every role and the sandbox run.
-    pub async fn open(mut config: Config, start: DateTime<FixedOffset>) -> Result<Self> {
-        let clock = Clock::simulated(start.to_utc());
+    pub async fn open(config: Config, start: DateTime<FixedOffset>) -> Result<Self> {
+        let played = SandboxConfig { policy: config.policy.clone(), ..SandboxConfig::default() };
+        Self::open_by(config, Clock::simulated(start.to_utc()), played).await
+    }
+
+    /// As [`Stage::open`], by whatever clock and in whatever world.
+    pub async fn open_by(mut config: Config, clock: Clock, played: SandboxConfig) -> Result<Self> {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let sandbox = Sandbox::start(any_port, SandboxConfig::default(), clock.clone()).await?;
+        let sandbox = Sandbox::start(any_port, played, clock.clone()).await?;
         config.calls.bank_url.clone_from(&sandbox.bank_url);
         config.calls.acquirer_url.clone_from(&sandbox.acquirer_url);
+        config.calls.card_host_url.clone_from(&sandbox.schools_url);
+        config.calls.school_url.clone_from(&sandbox.schools_url);
         config.listen = any_port;
         let house = House::open(config, clock).await?;
         house.apply_topics().await?;
@@ -110,8 +118,12 @@ impl Stage {
 
     /// A channel asks for a repayment, and hears whether it may go ahead.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer> {
+        self.request("/v1/loan-repayments", ask.channel, ask.key, &self.repayment(ask)).await
+    }
+
+    fn repayment(&self, ask: &Ask<'_>) -> Value {
         let now = self.now();
-        let body = json!({
+        json!({
             "channel": ask.channel,
             "student": { "id_number": ask.student },
             "contract": { "reference": ask.contract, "type": "origin" },
@@ -120,29 +132,54 @@ impl Stage {
             "quote": { "found": ask.found, "as_of": now },
             "consent": { "version": "2025-01", "consented_at": now },
             "requested_at": now,
-        });
-        let url = format!("{}/v1/loan-repayments", self.door_url);
-        let token = self.house.client_token(&channel(ask.channel)?)?;
-        let request = self.http.post(url).bearer_auth(token).header("idempotency-key", ask.key).json(&body);
-        let response = request.send().await?;
-        let status = response.status();
-        let answer: Value = response.json().await?;
+        })
+    }
+
+    /// A channel asks for an order, and hears whether it may go ahead.
+    pub async fn request(&self, path: &str, channel_name: &str, key: &str, body: &Value) -> Result<Answer> {
+        let (status, answer) = self.post(path, &channel(channel_name)?, key, body).await?;
         let order_id =
             answer["order_id"].as_str().with_context(|| format!("no order number in {status}: {answer}"))?.parse()?;
         let verdict = answer["code"].as_str().or(answer["status"].as_str()).unwrap_or_default().to_owned();
         Ok(Answer { order_id, verdict })
     }
 
+    pub async fn post(&self, path: &str, source: &Source, key: &str, body: &Value) -> Result<(StatusCode, Value)> {
+        let url = format!("{}{path}", self.door_url);
+        let token = self.house.client_token(source)?;
+        let request = self.http.post(url).bearer_auth(token).header("idempotency-key", key).json(body);
+        let response = request.send().await?;
+        Ok((response.status(), response.json().await?))
+    }
+
     /// Asks, and expects to be admitted.
     pub async fn accepted(&self, ask: &Ask<'_>) -> Result<OrderId> {
-        let mut answer = self.ask(ask).await?;
+        self.admitted("/v1/loan-repayments", ask.channel, ask.key, &self.repayment(ask)).await
+    }
+
+    /// As [`Stage::request`], and expects to be admitted.
+    pub async fn admitted(&self, path: &str, channel_name: &str, key: &str, body: &Value) -> Result<OrderId> {
+        let mut answer = self.request(path, channel_name, key, body).await?;
         let until = tokio::time::Instant::now() + PATIENCE;
         // On a busy machine the coordinator may not have begun; the same key is the same request.
         while answer.verdict == "pending" && tokio::time::Instant::now() < until {
-            answer = self.ask(ask).await?;
+            answer = self.request(path, channel_name, key, body).await?;
         }
-        ensure!(answer.verdict == "accepted", "{} was not admitted: {}", ask.key, answer.verdict);
+        ensure!(answer.verdict == "accepted", "{key} was not admitted: {}", answer.verdict);
         Ok(answer.order_id)
+    }
+
+    /// The stream of a number, and the opaque id of the person whom a school knows by it.
+    pub async fn stream(&self, source: &str, kind: StreamKind, party: &str, number: &str) -> Result<(Stream, Uuid)> {
+        let body = json!({ "kind": kind, "party": party, "number": number });
+        let (status, answer) = self.post("/v1/streams", &source.parse()?, "-", &body).await?;
+        let text = |name: &str| answer[name].as_str().with_context(|| format!("{status}: {answer}"));
+        Ok((text("stream")?.parse()?, text("person").unwrap_or_default().parse().unwrap_or_default()))
+    }
+
+    /// An event about a card or a fee account as a whole, that happens now.
+    pub fn about(&self, source: &str, stream: &Stream, data: impl Into<Data>) -> Event {
+        Event::about_stream(source, stream, self.now(), data)
     }
 
     pub fn script(&self, order: &OrderId, script: Script) {
@@ -176,6 +213,16 @@ impl Stage {
             ensure!(tokio::time::Instant::now() < until, "the door was not told of {order}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// The id of an order's first capture.
+    pub async fn capture_id(&self, order: &OrderId) -> Result<Uuid> {
+        let positions = projections::timeline::positions(&self.house.pool, order).await?;
+        let (log, topic) = (self.house.log.clone(), self.house.events_topic().to_owned());
+        let read =
+            tokio::task::spawn_blocking(move || projections::timeline::read(&*log, &topic, &positions)).await??;
+        let captured = read.iter().find(|read| matches!(read.event.data, Data::PaymentCaptured(_)));
+        Ok(captured.with_context(|| format!("{order} has no capture"))?.event.id)
     }
 
     /// Reports events in the name of `source`, and answers what the door said.

@@ -4,9 +4,13 @@ use std::{net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::middleware;
-use engine::stream::{Handler, Lane, LaneConfig, Stop, StreamError};
+use engine::{
+    postgres::explain,
+    stream::{Handler, Lane, LaneConfig, Stop, StreamError},
+};
 use producers::{
     calls::Calls,
+    channels::Channels,
     coordinator::{self, Coordinator},
     door::{self, Door, DoorConfig},
     executor::Executor,
@@ -30,7 +34,7 @@ pub enum Role {
     Coordinator,
     /// Makes the calls that decisions ask for
     Executor,
-    /// Plays the acquirer and the bank
+    /// Plays the acquirer, the bank and the schools
     Sandbox,
 }
 
@@ -116,6 +120,7 @@ impl Running {
                 if let Some(door) = config.door.take_if(|door| door.tokens.is_empty()) {
                     config.door = Some(house.sandbox_door(door.url)?);
                 }
+                config.policy = policy;
                 let listen = house.config.sandbox_listen;
                 let sandbox = Sandbox::start(listen, config, house.clock.clone()).await;
                 self.sandbox = Some(sandbox.with_context(|| {
@@ -134,10 +139,12 @@ impl Running {
         self.door = Some(listener.local_addr()?);
         let config = DoorConfig { clients: house.clients()?, ..house.config.door.clone() };
         let (log, topic, clock) = (house.log.clone(), house.events_topic(), house.clock.clone());
-        let door = Door::new(config, log, topic, clock, house.pool.clone(), house.tokens.clone());
+        let door =
+            Door::new(config, log, topic, clock, house.pool.clone(), house.tokens.clone(), house.config.policy.clone());
         let operators = middleware::from_fn_with_state(door.clone(), door::operators_only);
         let reports = projections::api::router(house.pool.clone()).layer(operators);
-        let others = reports.merge(crate::openapi::router()).merge(projections::api::console());
+        let webhooks = door::webhooks(door.clone(), Channels::open(&house.config.channels, &house.config.policy)?);
+        let others = reports.merge(crate::openapi::router()).merge(projections::api::console()).merge(webhooks);
         let tidy_up = door.clone().tidy_up();
         let app = door::router(door, others);
         let stop = self.stop.clone();
@@ -173,8 +180,17 @@ impl Running {
         let (config, policy) = (lane_config(house, "", house.events_topic()), house.config.policy.clone());
         self.start_thread("views".to_owned(), move || {
             loop {
-                let generation =
-                    Generation::active(&mut engine::postgres::connect(&config.postgres_url, "ledger views")?)?;
+                let shown = engine::postgres::connect(&config.postgres_url, "ledger views");
+                let generation = match shown.and_then(|mut client| Generation::active(&mut client)) {
+                    Ok(generation) => generation,
+                    Err(_) if stop.is_stopped() => return Ok(()),
+                    // As with a lane, what Postgres has passes.
+                    Err(error) => {
+                        tracing::warn!(error = explain(&error), "which views are shown cannot be told; asking again");
+                        stop.sleep(Duration::from_secs(1));
+                        continue;
+                    }
+                };
                 let config = LaneConfig { projection: generation.projection().to_owned(), ..config.clone() };
                 let projector = Projector::new(generation, policy.clone(), true);
                 match Lane::new(config, log.clone(), clock.clone(), projector, stop.clone()).run() {

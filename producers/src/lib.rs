@@ -4,17 +4,21 @@
 //! appends their outcomes. The sandbox plays the outside for demos and tests.
 
 pub mod calls;
+pub mod channels;
 pub mod coordinator;
 pub mod door;
 pub mod executor;
 pub mod http;
 pub mod inbox;
 pub mod publisher;
+pub mod refund_file;
 pub mod sandbox;
+pub mod signature;
 pub mod token;
 
 /// The producers' own tables, in the order of their making.
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__coordinator", include_str!("../migrations/V1__coordinator.sql")),
     ("V2__door", include_str!("../migrations/V2__door.sql")),
+    ("V3__streams", include_str!("../migrations/V3__streams.sql")),
 ];

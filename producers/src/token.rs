@@ -1,7 +1,7 @@
 //! Keyed hashes that stand in the log in place of personal and contract numbers.
 
 use hmac::{Hmac, KeyInit, Mac};
-use schemas::{OrderId, Stream};
+use schemas::{OrderId, Stream, StreamKind};
 use sha2::Sha256;
 use uuid::Uuid;
 
@@ -42,9 +42,14 @@ impl Tokens {
         self.hash::<24>("client", &[source]).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The stream of a loan contract.
-    pub fn loan(&self, bank: &str, contract: &str) -> Stream {
-        Stream::loan(self.hash("loan", &[bank, contract]))
+    /// The stream of a loan contract at a bank, of a card or of a student's fees at a school.
+    pub fn stream(&self, kind: StreamKind, party: &str, number: &str) -> Stream {
+        Stream::new(kind, self.hash(kind.as_str(), &[party, number]))
+    }
+
+    /// The opaque id of a student, from the number that the school gave them.
+    pub fn student(&self, school: &str, number: &str) -> Uuid {
+        uuid::Builder::from_custom_bytes(self.hash("student", &[school, number])).into_uuid()
     }
 
     /// The opaque id of a person, from the normalised number of their document.
@@ -65,11 +70,16 @@ mod tests {
     #[test]
     fn tokens_depend_on_the_secret_and_on_every_part() {
         let (a, b) = (Tokens::new("a"), Tokens::new("b"));
-        assert_eq!(a.loan("cdb", "K1"), a.loan("cdb", "K1"));
-        assert_ne!(a.loan("cdb", "K1"), b.loan("cdb", "K1"));
-        assert_ne!(a.loan("cdb", "K1"), a.loan("cdbK", "1"));
+        let loan = |tokens: &Tokens, bank, contract| tokens.stream(StreamKind::Loan, bank, contract);
+        assert_eq!(loan(&a, "cdb", "K1"), loan(&a, "cdb", "K1"));
+        assert_ne!(loan(&a, "cdb", "K1"), loan(&b, "cdb", "K1"));
+        assert_ne!(loan(&a, "cdb", "K1"), loan(&a, "cdbK", "1"));
+        assert_ne!(
+            a.stream(StreamKind::Card, "x", "1").as_str()[5..],
+            a.stream(StreamKind::Fees, "x", "1").as_str()[5..]
+        );
         assert_ne!(a.person("11010519491231002X"), b.person("11010519491231002X"));
-        let stream = a.loan("cdb", "K1");
+        let stream = loan(&a, "cdb", "K1");
         assert_eq!(a.order(&stream, "ums-pos", "1"), a.order(&stream, "ums-pos", "1"));
         assert_ne!(a.order(&stream, "ums-pos", "1"), a.order(&stream, "unionpay-cqp", "1"));
     }

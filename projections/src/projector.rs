@@ -2,22 +2,22 @@
 
 use engine::{
     log::Record,
-    store::{Store, Verdict},
+    store::{Row, Store, Verdict},
     stream::{Batch, Handler, StreamError},
 };
 use postgres::{Client, GenericClient, Transaction, error::SqlState};
 use rules::{
-    contract::LoanContract,
     order::Order,
     policy::Policy,
     postings::{Leg, postings},
     settlement::{SettlementBatch, batch_of},
+    stream::{StreamState, counts_once},
 };
-use schemas::{About, Event, Position, Recorded, Stream};
+use schemas::{About, Event, Position, Recorded, Stream, StreamKind};
 
 use crate::{
     generation::Generation,
-    views::{self, contract_status, orders, settlements},
+    views::{self, cards, contract_status, fees, orders, settlements},
 };
 
 const ROWS_KEPT: usize = 12_000;
@@ -34,11 +34,43 @@ pub struct Projector {
 /// What the views are written from: the folded rows, and the events of the batch.
 pub(crate) struct State {
     pub orders: Store<Order>,
-    pub contracts: Store<LoanContract>,
+    pub streams: Streams,
     pub batches: Store<SettlementBatch>,
     /// Which events about channels as a whole have been seen; each is a subject of its own.
     pub channel_events: Store<()>,
     pub news: News,
+}
+
+/// What streams add up to, by their kind: each kind is a view of its own.
+pub(crate) struct Streams {
+    pub contracts: Store<StreamState>,
+    pub cards: Store<StreamState>,
+    pub fee_accounts: Store<StreamState>,
+}
+
+impl Streams {
+    fn new(schema: &str) -> Self {
+        let store = |name: &str, columns| Store::new(format!("{schema}.{name}"), columns, ROWS_KEPT);
+        Self {
+            contracts: store(contract_status::NAME, contract_status::columns()),
+            cards: store(cards::NAME, cards::columns()),
+            fee_accounts: store(fees::ACCOUNTS, fees::account_columns()),
+        }
+    }
+
+    fn all(&mut self) -> [(StreamKind, &mut Store<StreamState>); 3] {
+        let Self { contracts, cards, fee_accounts } = self;
+        [(StreamKind::Loan, contracts), (StreamKind::Card, cards), (StreamKind::Fees, fee_accounts)]
+    }
+
+    /// The row of a stream that has been loaded; `None` for that of a channel.
+    fn row(&mut self, stream: &Stream, partition: i32) -> Option<&mut Row<StreamState>> {
+        let wanted = stream.kind()?;
+        let (kind, store) = self.all().into_iter().find(|(kind, _)| *kind == wanted)?;
+        let row = store.row(stream.as_str(), partition);
+        row.state.of(kind);
+        Some(row)
+    }
 }
 
 /// What one batch brought.
@@ -84,7 +116,7 @@ impl State {
         let table = |name: &str| format!("{schema}.{name}");
         Self {
             orders: Store::new(table(orders::NAME), orders::columns(), ROWS_KEPT),
-            contracts: Store::new(table(contract_status::NAME), contract_status::columns(), ROWS_KEPT),
+            streams: Streams::new(schema),
             batches: Store::new(table(settlements::BATCHES), settlements::batch_columns(), ROWS_KEPT),
             channel_events: Store::new(table(views::CHANNEL_EVENTS), Vec::new(), ROWS_KEPT),
             news: News::default(),
@@ -92,14 +124,23 @@ impl State {
     }
 
     /// How the tables of the stores are made.
-    pub fn ddl(schema: &str) -> [String; 4] {
-        let Self { orders, contracts, batches, channel_events, .. } = Self::new(schema);
-        [orders.table_ddl(), contracts.table_ddl(), batches.table_ddl(), channel_events.table_ddl()]
+    pub fn ddl(schema: &str) -> [String; 6] {
+        let Self { orders, streams, batches, channel_events, .. } = Self::new(schema);
+        [
+            orders.table_ddl(),
+            streams.contracts.table_ddl(),
+            streams.cards.table_ddl(),
+            streams.fee_accounts.table_ddl(),
+            batches.table_ddl(),
+            channel_events.table_ddl(),
+        ]
     }
 
     fn begin_batch(&mut self) {
         self.orders.begin_batch();
-        self.contracts.begin_batch();
+        for (_, store) in self.streams.all() {
+            store.begin_batch();
+        }
         self.batches.begin_batch();
         self.channel_events.begin_batch();
     }
@@ -109,8 +150,10 @@ impl State {
         let about = |wanted| events().filter(move |event| event.data.about() == wanted);
         self.orders.load(tx, about(About::Order).map(|event| event.subject.as_str()))?;
         let dead = batch.iter().filter_map(|read| read.as_ref().err()).map(|letter| letter.key.as_str());
-        let streams = events().map(|event| event.stream.as_str()).chain(dead);
-        self.contracts.load(tx, streams.filter(|key| key.starts_with("loan:")))?;
+        let streams: Vec<&str> = events().map(|event| event.stream.as_str()).chain(dead).collect();
+        for (kind, store) in self.streams.all() {
+            store.load(tx, streams.iter().copied().filter(|key| key.starts_with(kind.prefix())))?;
+        }
         let channel_events: Vec<String> = about(About::Channel).map(channel_event_key).collect();
         self.channel_events.load(tx, channel_events.iter().map(String::as_str))?;
         let batches: Vec<String> = events().filter_map(batch_key).collect();
@@ -119,11 +162,11 @@ impl State {
 
     /// Whatever it says, it is about the stream of its key.
     fn fold_dead_letter(&mut self, letter: DeadLetter) {
-        if letter.key.parse::<Stream>().is_ok_and(|stream| stream.is_loan()) {
-            let Position { partition, offset } = letter.position;
-            let contract = self.contracts.row(&letter.key, partition);
-            contract.state.unread.insert((partition, offset));
-            contract.touch();
+        let Position { partition, offset } = letter.position;
+        let stream = letter.key.parse::<Stream>().ok();
+        if let Some(row) = stream.and_then(|stream| self.streams.row(&stream, partition)) {
+            row.state.unread.insert((partition, offset));
+            row.touch();
         }
         self.news.dead.push(letter);
     }
@@ -131,13 +174,7 @@ impl State {
     fn fold(&mut self, read: Recorded) {
         let verdict = match read.event.data.about() {
             About::Order => self.fold_order(&read),
-            // What is about a contract is the newest of its kind, so a repeat changes nothing.
-            About::Contract => {
-                let contract = self.contracts.row(read.event.stream.as_str(), read.position.partition);
-                contract.state.apply(&read.event);
-                contract.touch();
-                Verdict::Fresh
-            }
+            About::Stream => self.fold_stream_event(&read),
             About::Channel => self.fold_channel_event(&read),
         };
         match verdict {
@@ -157,10 +194,25 @@ impl State {
         if verdict == Verdict::Fresh {
             let booked_before = order.state.confirmation.standing();
             order.state.apply(event, *recorded_at);
-            let contract = self.contracts.row(event.stream.as_str(), position.partition);
-            contract.state.apply(event);
-            contract.state.note(&event.subject, &order.state, booked_before);
-            contract.touch();
+            if let Some(stream) = self.streams.row(&event.stream, position.partition) {
+                stream.state.apply(event);
+                stream.state.note(&event.subject, &order.state, booked_before);
+                stream.touch();
+            }
+        }
+        verdict
+    }
+
+    fn fold_stream_event(&mut self, read: &Recorded) -> Verdict {
+        let Recorded { position, event, .. } = read;
+        let Some(stream) = self.streams.row(&event.stream, position.partition) else { return Verdict::Repeat };
+        let verdict = match counts_once(event) {
+            true => stream.admit(event.id, event.business_digest(), position.offset),
+            false => Verdict::Fresh,
+        };
+        if verdict == Verdict::Fresh {
+            stream.state.apply(event);
+            stream.touch();
         }
         verdict
     }
@@ -179,7 +231,9 @@ impl State {
 
     fn write(&mut self, tx: &mut Transaction<'_>) -> Result<(), StreamError> {
         self.orders.write(tx)?;
-        self.contracts.write(tx)?;
+        for (_, store) in self.streams.all() {
+            store.write(tx)?;
+        }
         self.batches.write(tx)?;
         self.channel_events.write(tx)?;
         self.news = News::default();
@@ -251,7 +305,9 @@ impl Handler for Projector {
 
     fn reset(&mut self) {
         self.state.orders.clear();
-        self.state.contracts.clear();
+        for (_, store) in self.state.streams.all() {
+            store.clear();
+        }
         self.state.batches.clear();
         self.state.channel_events.clear();
         self.state.news = News::default();

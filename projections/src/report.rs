@@ -14,6 +14,8 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct OrderReport {
     pub order_id: String,
+    /// `loan_repayment`, `card_top_up`, `fee_payment` or `purchase`; absent while no request is known.
+    pub kind: Option<String>,
     pub channel: Option<String>,
     pub status: String,
     /// The status in Chinese.
@@ -53,28 +55,29 @@ pub struct PositionReport {
 }
 
 const ORDER_COLUMNS: &str =
-    "order_id, channel, status, payment, fulfilment, refund, reason, requested::text, captured::text,
+    "order_id, kind, channel, status, payment, fulfilment, refund, reason, requested::text, captured::text,
     confirmed::text, refunded::text, refund_open::text, requested_at, position";
 
 fn order(row: &Row) -> OrderReport {
-    let status: String = row.get(2);
+    let status: String = row.get(3);
     let known = OrderStatus::ALL.iter().find(|known| known.as_str() == status);
     OrderReport {
         order_id: row.get(0),
-        channel: row.get(1),
+        kind: row.get(1),
+        channel: row.get(2),
         status_zh: known.map(|known| known.zh()).unwrap_or_default().to_owned(),
         status,
-        payment: row.get(3),
-        fulfilment: row.get(4),
-        refund: row.get(5),
-        reason: row.get(6),
-        requested: row.get(7),
-        captured: row.get(8),
-        confirmed: row.get(9),
-        refunded: row.get(10),
-        refund_open: row.get(11),
-        requested_at: row.get(12),
-        position: row.get(13),
+        payment: row.get(4),
+        fulfilment: row.get(5),
+        refund: row.get(6),
+        reason: row.get(7),
+        requested: row.get(8),
+        captured: row.get(9),
+        confirmed: row.get(10),
+        refunded: row.get(11),
+        refund_open: row.get(12),
+        requested_at: row.get(13),
+        position: row.get(14),
     }
 }
 
@@ -150,4 +153,16 @@ pub async fn books(pool: &Pool) -> Result<(Vec<BalanceReport>, PositionReport), 
 pub async fn active_schema(client: &Client) -> Result<String, WaitError> {
     let row = client.query_one("select 'views_g' || id from finance.generation where active", &[]).await?;
     Ok(row.get(0))
+}
+
+/// Classes of the breaks of an order or stream that are open.
+pub async fn open_breaks(pool: &Pool, subject: &str) -> Result<Vec<String>, WaitError> {
+    let sql = "select class from finance.breaks where subject = $1 and open order by class";
+    Ok(pool.get().await?.query(sql, &[&subject]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// What a student owes in all, in yuan.
+pub async fn arrears(pool: &Pool, stream: &str) -> Result<String, WaitError> {
+    let sql = "select coalesce(sum(outstanding), 0)::numeric(18, 2)::text from finance.fees where stream = $1";
+    Ok(pool.get().await?.query_one(sql, &[&stream]).await?.get(0))
 }

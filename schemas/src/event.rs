@@ -146,14 +146,14 @@ impl Event {
         Self::new(source.into(), order.to_string(), order.stream(), occurred_at, data.into())
     }
 
-    /// An event about a contract as a whole.
-    pub fn about_contract(
+    /// An event about a contract, a card or a fee account as a whole.
+    pub fn about_stream(
         source: impl Into<String>,
-        contract: &Stream,
+        stream: &Stream,
         occurred_at: DateTime<FixedOffset>,
         data: impl Into<Data>,
     ) -> Self {
-        Self::new(source.into(), contract.to_string(), contract.clone(), occurred_at, data.into())
+        Self::new(source.into(), stream.to_string(), stream.clone(), occurred_at, data.into())
     }
 
     /// An event about a channel or party as a whole.
@@ -192,7 +192,7 @@ impl Event {
     pub fn order(&self) -> Option<OrderId> {
         match self.data.about() {
             About::Order => self.subject.parse().ok(),
-            About::Contract | About::Channel => None,
+            About::Stream | About::Channel => None,
         }
     }
 

@@ -56,7 +56,7 @@ pub fn event_schema(event_type: &str) -> Option<Value> {
     let mut data = data_schema(event_type, &mut generator)?;
     let (title, doc) = (text(&data, "title"), text(&data, "description"));
     data.insert("description".to_owned(), format!("{doc} {TOLERANCE}").into());
-    let (subject, partition_key) = place(about, &mut generator);
+    let (subject, partition_key) = place(event_type, about, &mut generator);
     let mut definitions = generator.take_definitions(true);
     definitions.insert("data".to_owned(), data.to_value());
     Some(json!({
@@ -99,7 +99,7 @@ fn required(about: About) -> Vec<&'static str> {
 pub fn required_place(about: About) -> &'static str {
     match about {
         About::Order => "subject",
-        About::Contract | About::Channel => "partitionkey",
+        About::Stream | About::Channel => "partitionkey",
     }
 }
 
@@ -135,22 +135,30 @@ fn attributes(event_type: &str, subject: Value, partition_key: Value) -> Value {
     })
 }
 
-/// The schemas of subject and partition key by what an event is about.
-pub fn place(about: About, generator: &mut SchemaGenerator) -> (Value, Value) {
+/// The schemas of subject and partition key by the type of the event and what it is about.
+pub fn place(event_type: &str, about: About, generator: &mut SchemaGenerator) -> (Value, Value) {
+    let kinds = Data::kinds_of(event_type);
     let stream = |pattern: &str, generator: &mut SchemaGenerator| {
         let mut schema = generator.subschema_for::<Stream>();
         schema.insert("pattern".to_owned(), pattern.into());
         schema.to_value()
     };
+    let words: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    let of_these_kinds = format!("^({}):", words.join("|"));
     match about {
-        About::Order => (
-            described(generator.subschema_for::<OrderId>(), "The order"),
-            json!({ "anyOf": [stream("^loan:", generator), { "type": "null" }],
-                    "description": "The stream that the order number carries; may be left out" }),
-        ),
-        About::Contract => (
-            json!({ "type": ["string", "null"], "description": "The contract, as in partitionkey; may be left out" }),
-            stream("^loan:", generator),
+        About::Order => {
+            let letters: String = kinds.iter().map(|kind| kind.letter()).collect();
+            let mut order = generator.subschema_for::<OrderId>();
+            order.insert("pattern".to_owned(), format!("^[{letters}][A-Z2-7]{{29}}$").into());
+            (
+                described(order, "The order"),
+                json!({ "anyOf": [stream(&of_these_kinds, generator), { "type": "null" }],
+                        "description": "The stream that the order number carries; may be left out" }),
+            )
+        }
+        About::Stream => (
+            json!({ "type": ["string", "null"], "description": "The stream, as in partitionkey; may be left out" }),
+            stream(&of_these_kinds, generator),
         ),
         About::Channel => (
             json!({ "type": ["string", "null"], "description": "Made of the fact by the ledger; may be left out" }),

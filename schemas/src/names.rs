@@ -6,6 +6,8 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+use crate::events::words;
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {expected}")]
 pub struct NameError {
@@ -92,15 +94,15 @@ checked_string!(
 );
 
 checked_string!(
-    /// What must stay in order together, and the key of the record: `loan:<token>` or `channel:<name>`.
-    /// The token is a keyed hash, so that no contract number stands in a key.
+    /// What must stay in order together, and the key of the record: `loan:<token>`, `card:<token>`, `fees:<token>` or
+    /// `channel:<name>`. The token is a keyed hash, so that no contract, card or student number stands in a key.
     Stream,
-    "^(loan:[A-Z2-7]{16}|channel:[a-z][a-z0-9-]{0,31})$",
+    "^((loan|card|fees):[A-Z2-7]{16}|channel:[a-z][a-z0-9-]{0,31})$",
     "a stream such as loan:<16 letters of base 32> or channel:<name>",
     |text| match text.split_once(':') {
-        Some(("loan", token)) => token.len() == 16 && is_base32(token),
         Some(("channel", name)) => is_name(name),
-        _ => false,
+        Some((kind, token)) => StreamKind::of_word(kind).is_some() && token.len() == 16 && is_base32(token),
+        None => false,
     }
 );
 
@@ -108,14 +110,58 @@ checked_string!(
     /// An order number that we issue. It carries the token of its stream, so that a notice finds its stream
     /// without a look-up, and fits the 32 characters that acquirers allow.
     OrderId,
-    "^L[A-Z2-7]{29}$",
-    "an order number that this ledger issued (L and 29 letters of base 32)",
-    |text| text.len() == 30 && text.starts_with('L') && is_base32(&text[1..])
+    "^[LCF][A-Z2-7]{29}$",
+    "an order number that this ledger issued (L, C or F and 29 letters of base 32)",
+    |text| text.len() == 30 && StreamKind::of_letter(text).is_some() && is_base32(&text[1..])
 );
 
+words! {
+    /// What a stream is about, when it is not a channel: what the money of its orders is for.
+    StreamKind {
+        /// A loan contract (贷款合同).
+        Loan = "loan",
+        /// A campus card (校园卡).
+        Card = "card",
+        /// What a student owes a school (学费账户).
+        Fees = "fees",
+    }
+}
+
+impl StreamKind {
+    fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
+    }
+
+    /// How the keys of such streams begin.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Loan => "loan:",
+            Self::Card => "card:",
+            Self::Fees => "fees:",
+        }
+    }
+
+    /// The first letter of the order numbers on such a stream.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Loan => 'L',
+            Self::Card => 'C',
+            Self::Fees => 'F',
+        }
+    }
+
+    fn of_letter(order: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| order.starts_with(kind.letter()))
+    }
+}
+
 impl Stream {
+    pub fn new(kind: StreamKind, token: [u8; 10]) -> Self {
+        Self(format!("{kind}:{}", data_encoding::BASE32_NOPAD.encode(&token)).into())
+    }
+
     pub fn loan(token: [u8; 10]) -> Self {
-        Self(format!("loan:{}", data_encoding::BASE32_NOPAD.encode(&token)).into())
+        Self::new(StreamKind::Loan, token)
     }
 
     /// The stream of what belongs to a channel or a party as a whole.
@@ -123,8 +169,9 @@ impl Stream {
         Self(format!("channel:{name}").into())
     }
 
-    pub fn is_loan(&self) -> bool {
-        self.0.starts_with("loan:")
+    /// What it is about; `None` for a channel.
+    pub fn kind(&self) -> Option<StreamKind> {
+        StreamKind::of_word(self.0.split(':').next()?)
     }
 }
 
@@ -132,12 +179,18 @@ impl OrderId {
     /// A new order number on `stream`; `unique` tells the orders of one stream apart.
     /// `None` for a stream that takes no orders.
     pub fn new(stream: &Stream, unique: [u8; 8]) -> Option<Self> {
-        let token = stream.0.strip_prefix("loan:")?;
-        Some(Self(format!("L{token}{}", data_encoding::BASE32_NOPAD.encode(&unique)).into()))
+        let kind = stream.kind()?;
+        let (_, token) = stream.0.split_once(':')?;
+        Some(Self(format!("{}{token}{}", kind.letter(), data_encoding::BASE32_NOPAD.encode(&unique)).into()))
     }
 
     pub fn stream(&self) -> Stream {
-        Stream(format!("loan:{}", &self.0[1..17]).into())
+        Stream(format!("{}:{}", self.kind(), &self.0[1..17]).into())
+    }
+
+    /// What its stream is about.
+    pub fn kind(&self) -> StreamKind {
+        StreamKind::of_letter(&self.0).unwrap_or(StreamKind::Loan)
     }
 }
 
@@ -147,20 +200,32 @@ mod tests {
 
     #[test]
     fn an_order_number_carries_its_stream() {
-        let stream = Stream::loan([7; 10]);
-        let order = OrderId::new(&stream, [9; 8]).unwrap();
-        assert_eq!(order.stream(), stream);
-        assert_eq!(order.as_str().parse::<OrderId>().unwrap(), order);
-        assert_eq!(stream.as_str().parse::<Stream>().unwrap(), stream);
-        assert!(order.as_str().len() <= 32);
+        for kind in StreamKind::ALL {
+            let stream = Stream::new(*kind, [7; 10]);
+            let order = OrderId::new(&stream, [9; 8]).unwrap();
+            assert_eq!((order.stream(), order.kind(), stream.kind()), (stream.clone(), *kind, Some(*kind)));
+            assert_eq!(order.as_str().parse::<OrderId>().unwrap(), order);
+            assert_eq!(stream.as_str().parse::<Stream>().unwrap(), stream);
+            assert!(order.as_str().len() <= 32);
+        }
+        assert_eq!(Stream::channel(&"ums-pos".parse().unwrap()).kind(), None);
     }
 
     #[test]
     fn other_spellings_are_refused() {
-        for text in ["", "loan:", "loan:abc", "channel:", "channel:UMS", "card", "loan:AAAAAAAAAAAAAAA1"] {
+        for text in [
+            "",
+            "loan:",
+            "loan:abc",
+            "channel:",
+            "channel:UMS",
+            "card",
+            "loan:AAAAAAAAAAAAAAA1",
+            "bank:AAAAAAAAAAAAAAAA",
+        ] {
             assert!(text.parse::<Stream>().is_err(), "{text}");
         }
-        for text in ["", "L", "l7777777777777777777777777777777", "支付"] {
+        for text in ["", "L", "l7777777777777777777777777777777", "XAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "支付"] {
             assert!(text.parse::<OrderId>().is_err(), "{text}");
         }
         assert!("9ab".parse::<Name>().is_err());

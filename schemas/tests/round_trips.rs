@@ -93,25 +93,28 @@ fn any_object(root: &Value, schema: &Value) -> BoxedStrategy<Value> {
     object.prop_map(Value::Object).boxed()
 }
 
-/// An order, the contract of that order and a channel; every type finds its place in one of the three.
+/// Where an event stands, as its schema says it: an order, a stream as a whole, or a channel.
+fn any_place(envelope: &Value) -> BoxedStrategy<(&'static str, String)> {
+    let (name, tail) = match envelope["properties"]["partitionkey"]["pattern"].as_str() {
+        None => return any_string(&envelope["properties"]["subject"]).prop_map(|order| ("subject", order)).boxed(),
+        Some("^channel:") => ("partitionkey", "[a-z][a-z0-9-]{0,31}"),
+        Some(_) => ("partitionkey", "[A-Z2-7]{16}"),
+    };
+    let start = any_string(&envelope["properties"][name]);
+    (start, string_regex(tail).unwrap()).prop_map(move |(start, tail)| (name, start + &tail)).boxed()
+}
+
 fn any_event(event_type: &str) -> BoxedStrategy<Value> {
     let schema = event_schema(event_type).unwrap();
     let mut envelope = schema.clone();
-    // The two must fit together, so they are made together below.
+    // The two must fit together, so they are made together.
     for name in ["subject", "partitionkey", "datacontenttype"] {
         envelope["properties"].as_object_mut().unwrap().remove(name);
     }
-    let about_order = schema["required"].as_array().unwrap().contains(&json!("subject"));
-    let stream =
-        schema["properties"]["partitionkey"]["pattern"].as_str().unwrap_or("^loan:").trim_start_matches('^').to_owned();
-    (any_json(&schema, &envelope), "[A-Z2-7]{29}", "[a-z][a-z0-9-]{0,31}")
-        .prop_map(move |(mut event, letters, name)| {
+    (any_json(&schema, &envelope), any_place(&schema))
+        .prop_map(|(mut event, (name, place))| {
             event["specversion"] = "1.0".into();
-            match (about_order, stream.as_str()) {
-                (true, _) => event["subject"] = format!("L{letters}").into(),
-                (false, "loan:") => event["partitionkey"] = format!("loan:{}", &letters[..16]).into(),
-                (false, _) => event["partitionkey"] = format!("channel:{name}").into(),
-            }
+            event[name] = place.into();
             event
         })
         .boxed()
@@ -159,7 +162,8 @@ fn what_a_schema_allows_travels_unchanged() {
 }
 
 /// Types whose fields must add up, which they hardly ever do by chance; they have tests of their own below.
-const ADDING_UP: &[&str] = &["ledger.settlement.reported.v1", "ledger.funds.remitted.v1"];
+const ADDING_UP: &[&str] =
+    &["ledger.settlement.reported.v1", "ledger.funds.remitted.v1", "ledger.fee-payment.requested.v1"];
 
 #[test]
 fn a_settlement_travels_unchanged() {
@@ -180,17 +184,71 @@ fn a_settlement_travels_unchanged() {
     outcome.unwrap();
 }
 
+/// What one account of a beneficiary gets or bears.
+fn any_item() -> impl Strategy<Value = Map<String, Value>> {
+    let fields = |json: Value| json.as_object().unwrap().clone();
+    prop_oneof![
+        "loan:[A-Z2-7]{16}".prop_map(move |contract| fields(json!({ "contract": contract }))),
+        ("[a-z]{1,9}", 2000_u16..2100)
+            .prop_map(move |(item, year)| fields(json!({ "fee_item": item, "billing_year": year }))),
+        "[a-z0-9-]{1,9}".prop_map(move |merchant| fields(json!({ "merchant": merchant }))),
+    ]
+}
+
+/// Items, each with an amount, and what they add up to.
+fn any_items() -> impl Strategy<Value = (Vec<Value>, String)> {
+    proptest::collection::vec((any_item(), 0..=AMOUNT_MAX_FEN / 9), 1..9).prop_map(|items| {
+        let sum = items.iter().map(|(_, fen)| fen).sum();
+        let with_amount = |(mut item, fen): (Map<String, Value>, i64)| {
+            item.insert("amount".to_owned(), Balance::from_fen(fen).to_string().into());
+            Value::Object(item)
+        };
+        (items.into_iter().map(with_amount).collect(), Balance::from_fen(sum).to_string())
+    })
+}
+
 #[test]
 fn a_remittance_travels_unchanged() {
     let golden = include_str!("../golden/ledger.funds.remitted.v1/1-to-the-bank.json");
-    let items = proptest::collection::vec(("loan:[A-Z2-7]{16}", 0..=AMOUNT_MAX_FEN / 9), 0..9);
-    let outcome = TestRunner::new(config(256)).run(&items, |items| {
+    let outcome = TestRunner::new(config(256)).run(&any_items(), |(items, sum)| {
         let mut json: Value = serde_json::from_str(golden).unwrap();
-        json["data"]["amount"] = Balance::from_fen(items.iter().map(|(_, fen)| fen).sum()).to_string().into();
-        json["data"]["items"] = items
-            .iter()
-            .map(|(contract, fen)| json!({ "contract": contract, "amount": Balance::from_fen(*fen).to_string() }))
-            .collect();
+        json["data"]["amount"] = sum.into();
+        json["data"]["items"] = items.into();
+        prop_assert_eq!(travels(&json)?, None);
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn a_settlement_whose_fees_the_beneficiary_bears_travels_unchanged() {
+    let golden = include_str!("../golden/ledger.settlement.reported.v1/4-fees-borne-by-the-school.json");
+    let outcome = TestRunner::new(config(256)).run(&any_items(), |(items, sum)| {
+        let mut json: Value = serde_json::from_str(golden).unwrap();
+        json["data"]["net"] = (json["data"]["gross"].as_str().unwrap().parse::<Balance>().unwrap()
+            - sum.parse::<Balance>().unwrap())
+        .to_string()
+        .into();
+        json["data"]["fees"] = sum.into();
+        json["data"]["fee_items"] = items.into();
+        prop_assert_eq!(travels(&json)?, None);
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn a_fee_payment_travels_unchanged() {
+    let golden = include_str!("../golden/ledger.fee-payment.requested.v1/1-dormitory-and-a-part-of-the-tuition.json");
+    let lines = proptest::collection::vec(("[a-z]{1,9}", 1..=AMOUNT_MAX_FEN / 50), 1..=50);
+    let outcome = TestRunner::new(config(256)).run(&lines, |lines| {
+        let mut json: Value = serde_json::from_str(golden).unwrap();
+        json["data"]["amount"] = Balance::from_fen(lines.iter().map(|(_, fen)| fen).sum()).to_string().into();
+        let numbered = lines.iter().enumerate().map(|(place, (item, fen))| {
+            let amount = Balance::from_fen(*fen).to_string();
+            json!({ "line": place + 1, "fee_item": format!("{item}-{place}"), "billing_year": 2025, "amount": amount })
+        });
+        json["data"]["lines"] = numbered.collect();
         prop_assert_eq!(travels(&json)?, None);
         Ok(())
     });

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use chrono::DateTime;
 use engine::clock::Clock;
 use projections::report::{self, AsOf};
+use rules::accounts::AccountCode;
 use schemas::{Balance, Position};
 use serde_json::json;
 
@@ -22,20 +23,28 @@ pub async fn run(config: Config, as_of: Option<&str>, output: Output) -> Result<
             report::balances_as_of(&house.pool, &parse(as_of, partitions)?).await?
         }
     };
-    let mut rows = Rows::new(&["account", "name", "科目", "owner", "balance"], &[4]);
+    let held_as = house.config.policy.held_as;
+    let mut rows = Rows::new(&["account", "name", "科目", "class 类别", "owner", "balance"], &[5]);
     let mut total = Balance::ZERO;
     for row in &balances {
         total += row.balance.parse::<Balance>()?;
+        let code = AccountCode::ALL.iter().find(|code| i32::from(code.number()) == row.account);
+        let class = code.map_or(String::new(), |code| {
+            let (class, zh) = code.class(held_as);
+            format!("{class} {zh}")
+        });
         rows.push([
             row.account.to_string(),
             row.name.clone(),
             row.name_zh.clone(),
+            class,
             row.owner.clone(),
             row.balance.clone(),
         ]);
     }
     if output == Output::Table {
-        rows.push([String::new(), "total".to_owned(), "合计".to_owned(), String::new(), total.to_string()]);
+        let (total, blank) = (total.to_string(), String::new());
+        rows.push([blank.clone(), "total".to_owned(), "合计".to_owned(), blank.clone(), blank, total]);
     }
     print(output, &rows, &json!({ "balances": balances, "total": total }))
 }

@@ -9,6 +9,7 @@ pub mod order;
 pub mod psql;
 pub mod publish;
 pub mod rebuild;
+pub mod refund_file;
 pub mod replay;
 pub mod topics;
 pub mod up;

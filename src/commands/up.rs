@@ -17,6 +17,9 @@ pub async fn run(mut config: Config, roles: &[Role], sandbox: bool) -> Result<()
         let url = format!("http://{}", config.sandbox_listen);
         config.calls.bank_url = format!("{url}/bank");
         config.calls.acquirer_url = format!("{url}/acquirer");
+        for of_a_school in [&mut config.calls.card_host_url, &mut config.calls.school_url] {
+            *of_a_school = format!("{url}/schools/{{name}}");
+        }
         roles.push(Role::Sandbox);
     }
     let house = House::open(config, Clock::System).await?;
@@ -37,7 +40,7 @@ async fn serve(house: &House, roles: &[Role]) -> Result<()> {
         tracing::info!("the console is at http://{door}/console");
     }
     if let Some(sandbox) = &running.sandbox {
-        tracing::info!("the sandbox plays the acquirer and the bank at {}", sandbox.url);
+        tracing::info!("the sandbox plays the acquirer, the bank and the schools at {}", sandbox.url);
     }
     tracing::info!("Postgres is at {}", house.postgres_url_masked());
     let mut terminate = signal(SignalKind::terminate())?;

@@ -191,7 +191,7 @@ fn fact(number: usize, place: usize, now: DateTime<FixedOffset>) -> Event {
             evidence: Evidence::Query,
         }
         .into(),
-        _ => ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Success }.into(),
+        _ => ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Success, slip_sha256: None }.into(),
     };
     Event::about_order("/channels/ums-pos", &id, now, data)
 }

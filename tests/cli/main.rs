@@ -18,7 +18,7 @@ struct AfterTheDay {
 impl AfterTheDay {
     async fn new() -> Result<Self> {
         let stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
-        demo::play(&stage, |_| ()).await?;
+        demo::play(&stage, demo::System::Loan, |_| ()).await?;
         let config = &stage.house.config;
         let variables = vec![
             ("LEDGER_LOG", config.log.clone()),

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use engine::{log::Record, stream::Stop};
-use producers::sandbox::{Books, RefundState};
+use producers::sandbox::{Books, MovementState};
 use projections::{
     digest::{TableDigest, digest},
     generation::Generation,
@@ -54,7 +54,7 @@ fn nobody_is_refunded_twice_or_not_at_all(books: &Books, paid: &[Paid]) {
         assert_eq!(books.refunded(&order.order), due, "{order:?}");
         let refunds: Vec<_> = books.refunds_of(&order.order).collect();
         assert_eq!(refunds.len(), usize::from(order.fate == Fate::Failed), "one request number: {order:?}");
-        assert!(refunds.iter().all(|refund| refund.state == RefundState::Done), "{refunds:?}");
+        assert!(refunds.iter().all(|refund| refund.state == MovementState::Done), "{refunds:?}");
     }
     let known: BTreeSet<&OrderId> = paid.iter().map(|order| &order.order).collect();
     assert!(books.refunds.values().all(|refund| known.contains(&refund.order_no)));

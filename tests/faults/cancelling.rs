@@ -170,7 +170,14 @@ fn by_the_bank(order: &OrderId, data: impl Into<schemas::Data>) -> Event {
 
 fn failed(order: &OrderId) -> Result<Event> {
     let (target, code) = ("cdb".parse()?, "F01".to_owned());
-    let data = ConfirmationFailed { target, tries: 1, code, message: String::new(), evidence: Evidence::Query };
+    let data = ConfirmationFailed {
+        target,
+        tries: 1,
+        code,
+        message: String::new(),
+        evidence: Evidence::Query,
+        retryable: false,
+    };
     Ok(by_the_bank(order, data))
 }
 
@@ -222,7 +229,7 @@ async fn a_withdrawn_task_of_a_dead_executor_ends_by_itself() -> Result<()> {
     const LEASE: Duration = Duration::from_millis(200);
     let world = World::open(ledger_tests::config().await?).await?;
     let (pool, now) = (&world.house.pool, chrono::Utc::now());
-    let wanted = NewTask { key: "refund/1".to_owned(), payload: String::new(), due_at: now, unknown: false };
+    let wanted = NewTask { key: "refund/1".to_owned(), payload: String::new(), due_at: Some(now), unknown: false };
     in_one_transaction(&world, move |tx| task::insert(tx, &[wanted])).await?;
     let claimed = task::claim(pool, 10, now, LEASE).await?;
     ensure!(task::submit(pool, &claimed[0], LEASE).await?);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use fastrand::Rng;
 use ledger::play::{self, CHANNELS};
-use producers::sandbox::{BankStep, NoticeStep, RefundStep, Script};
+use producers::sandbox::{BankStep, MoveStep, NoticeStep, Script};
 use reqwest::{Response, StatusCode};
 use rules::business_day::shanghai;
 use schemas::{Amount, OrderId, Position};
@@ -61,8 +61,8 @@ impl Payment {
         let script = Script {
             bank: bank(fate, dice),
             refunds: refunds(dice),
-            refund_queries: Vec::new(),
             notice: Some(if dice.u32(..100) < 5 { NoticeStep::Twice } else { NoticeStep::Once }),
+            ..Script::default()
         };
         Self::new(number, fate, script)
     }
@@ -108,22 +108,22 @@ fn bank(fate: Fate, dice: &mut Rng) -> Vec<BankStep> {
     }
 }
 
-fn refunds(dice: &mut Rng) -> Vec<RefundStep> {
+fn refunds(dice: &mut Rng) -> Vec<MoveStep> {
     let busy = || "BUSY".to_owned();
     let first = match dice.u32(..20) {
-        0 => RefundStep::Http500ButDone,
-        1 => RefundStep::Http500NotDone,
-        2 => RefundStep::ResetButDone,
-        3 => RefundStep::ResetNotDone,
-        4 => RefundStep::SilentButDone,
-        5 => RefundStep::SilentNotDone,
-        6 => RefundStep::Accepted { processing: 1 },
-        7 => RefundStep::AcceptedThenRefused { processing: 1, code: busy(), retryable: true },
-        8 => RefundStep::RefuseRetryable { code: busy() },
-        9 => RefundStep::Slow { ms: 300 },
-        _ => RefundStep::Success,
+        0 => MoveStep::Http500ButDone,
+        1 => MoveStep::Http500NotDone,
+        2 => MoveStep::ResetButDone,
+        3 => MoveStep::ResetNotDone,
+        4 => MoveStep::SilentButDone,
+        5 => MoveStep::SilentNotDone,
+        6 => MoveStep::Accepted { processing: 1 },
+        7 => MoveStep::AcceptedThenRefused { processing: 1, code: busy(), retryable: true },
+        8 => MoveStep::RefuseRetryable { code: busy() },
+        9 => MoveStep::Slow { ms: 300 },
+        _ => MoveStep::Success,
     };
-    vec![first, RefundStep::Success]
+    vec![first, MoveStep::Success]
 }
 
 /// Lets every payer ask and pay, spread over `window`.

@@ -5,11 +5,12 @@ use anyhow::{Context, Result};
 use engine::log::{NewRecord, Position};
 use ledger::play::{Ask, Stage};
 use ledger_tests::stage_at;
-use projections::report;
 use schemas::{
     Event, OrderId, Stream,
     events::{DeadLetterResolved, Method, PaymentInitiated},
 };
+
+use crate::looking::status;
 
 const POS: &str = "ums-pos";
 const OPERATOR: &str = "/operators/finance";
@@ -22,10 +23,6 @@ async fn paid(stage: &Stage, order: &OrderId) -> Result<()> {
     stage.pay(order, POS, Method::Card, "100.00")?;
     stage.notified(order).await?;
     stage.rest().await
-}
-
-async fn status(stage: &Stage, order: &OrderId) -> Result<String> {
-    Ok(report::find_order(&stage.house.pool, order.as_str()).await?.context("the order has a row")?.status)
 }
 
 /// Somebody writes to the log beside the doors.
@@ -43,7 +40,7 @@ async fn scribble(stage: &Stage, stream: &Stream) -> Result<Position> {
 fn resolved(stage: &Stage, stream: &Stream, at: Position) -> Event {
     let data =
         DeadLetterResolved { partition: at.partition, offset: at.offset, resolution: "a slip of the pen".into() };
-    Event::about_contract(OPERATOR, stream, stage.now(), data)
+    Event::about_stream(OPERATOR, stream, stage.now(), data)
 }
 
 async fn open_letters(stage: &Stage) -> Result<i64> {

@@ -13,15 +13,17 @@ use ledger::{
     roles::{Role, Running},
 };
 use ledger_tests::stage_at;
-use producers::sandbox::{BankStep, NoticeStep, RefundStep, Script};
-use projections::report::{self, OrderReport};
+use producers::sandbox::{BankStep, MoveStep, NoticeStep, Script};
+use projections::report;
 use schemas::{
-    Event, OrderId, Position,
+    OrderId,
     events::{
         ConfirmationResolved, ConfirmationRevoked, Evidence, Medium, Method, PaymentReversed, ReceiptPrinted,
         ReceiptReprinted, ReceiptText, Resolution, ReversalReason, RevocationReason,
     },
 };
+
+use crate::looking::{balance, breaks, count, order, status, timeline};
 
 const README: &str = include_str!("../../README.md");
 const POS: &str = "ums-pos";
@@ -30,42 +32,6 @@ const FINANCE: &str = "/operators/finance";
 
 fn bank(steps: impl IntoIterator<Item = BankStep>) -> Script {
     Script { bank: steps.into_iter().collect(), ..Script::default() }
-}
-
-async fn order(stage: &Stage, id: &OrderId) -> Result<OrderReport> {
-    report::find_order(&stage.house.pool, id.as_str()).await?.context("the order has no row")
-}
-
-async fn status(stage: &Stage, id: &OrderId) -> Result<String> {
-    Ok(order(stage, id).await?.status)
-}
-
-/// The balance of an account, of all its owners together.
-async fn balance(stage: &Stage, account: i32) -> Result<String> {
-    let balances = report::balances(&stage.house.pool).await?;
-    let sum: schemas::Balance = balances
-        .iter()
-        .filter(|row| row.account == account)
-        .map(|row| row.balance.parse::<schemas::Balance>())
-        .sum::<Result<_, _>>()?;
-    Ok(sum.to_string())
-}
-
-async fn timeline(stage: &Stage, id: &OrderId) -> Result<Vec<Event>> {
-    let positions: Vec<Position> = projections::timeline::positions(&stage.house.pool, id).await?;
-    let (log, topic) = (stage.house.log.clone(), stage.house.events_topic().to_owned());
-    let read = tokio::task::spawn_blocking(move || projections::timeline::read(&*log, &topic, &positions)).await??;
-    Ok(read.into_iter().map(|read| read.event).collect())
-}
-
-async fn count(stage: &Stage, id: &OrderId, event: &str) -> Result<usize> {
-    Ok(timeline(stage, id).await?.iter().filter(|read| read.data.event_type().contains(event)).count())
-}
-
-async fn breaks(stage: &Stage) -> Result<Vec<String>> {
-    let rows =
-        stage.house.pool.get().await?.query("select class from finance.breaks where open order by class", &[]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Asks, pays, and lets everything happen that follows at once.
@@ -82,7 +48,7 @@ async fn paid(stage: &Stage, channel: &str, contract: &str, amount: &str, script
 async fn s01_a_captured_and_confirmed_repayment_is_completed_and_owed_to_the_bank() -> Result<()> {
     let stage = stage_at("10:00:00").await?;
     let id = paid(&stage, POS, "K", "5000.00", Script::default()).await?;
-    let receipt = ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Success };
+    let receipt = ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Success, slip_sha256: None };
     let source = format!("/channels/{POS}");
     stage.tell(&source, &[stage.event(&source, &id, receipt)]).await?;
     stage.rest().await?;
@@ -240,6 +206,10 @@ async fn s11_a_confirmation_after_the_refund_is_a_break_until_the_bank_revokes()
         amount: yuan("100.00")?,
         reason: RevocationReason::BankUndid,
         by: "cdb".into(),
+        mode: None,
+        fee_item: None,
+        billing_year: None,
+        merchant: None,
     };
     stage.tell("/banks/cdb", &[stage.event("/banks/cdb", &id, revoked)]).await?;
     stage.rest().await?;
@@ -261,6 +231,7 @@ async fn s12_a_confirmation_before_the_refund_is_sent_cancels_it() -> Result<()>
         tries: 1,
         code: "F01".into(),
         message: String::new(),
+        retryable: false,
         evidence: Evidence::Query,
     };
     let resolved = ConfirmationResolved {
@@ -295,6 +266,7 @@ async fn s13_a_capture_without_a_slip_is_synchronised_and_reversed() -> Result<(
         capture_id: Some(found.id),
         amount: yuan("450.00")?,
         reason: ReversalReason::OperatorSync,
+        method: None,
         channel_txn_no: capture.channel_txn_no.clone(),
         business_date: capture.business_date,
         evidence: Evidence::Query,
@@ -303,7 +275,8 @@ async fn s13_a_capture_without_a_slip_is_synchronised_and_reversed() -> Result<(
     stage.rest().await?;
     assert_eq!(status(&stage, &id).await?, "reversed");
     assert!(report::balances(&stage.house.pool).await?.is_empty());
-    let copy = ReceiptReprinted { medium: Medium::Slip, outcome_text: ReceiptText::Refunded, copy_no: 2 };
+    let copy =
+        ReceiptReprinted { medium: Medium::Slip, outcome_text: ReceiptText::Refunded, copy_no: 2, slip_sha256: None };
     stage.tell(&source, &[stage.event(&source, &id, copy)]).await?;
     stage.rest().await?;
     assert!(report::balances(&stage.house.pool).await?.is_empty(), "a reprint posts nothing");
@@ -314,7 +287,7 @@ async fn s13_a_capture_without_a_slip_is_synchronised_and_reversed() -> Result<(
 async fn s14_the_worked_day_agrees_to_the_fen() -> Result<()> {
     let stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
     let said = RefCell::new(Vec::new());
-    let day = demo::play(&stage, |text| said.borrow_mut().push(text.to_owned())).await?;
+    let day = demo::play(&stage, demo::System::Loan, |text| said.borrow_mut().push(text.to_owned())).await?;
     for check in &day.checks {
         assert!(check.agrees(), "{check:?}");
     }
@@ -358,14 +331,14 @@ async fn a_sandbox_beside_the_door_tells_it_of_payments() -> Result<()> {
 async fn a_refund_with_a_lost_answer_is_asked_about_and_never_paid_twice() -> Result<()> {
     let stage = stage_at("10:00:00").await?;
     for (contract, step) in [
-        ("K1", RefundStep::Http500ButDone),
-        ("K2", RefundStep::Http500NotDone),
-        ("K3", RefundStep::ResetButDone),
-        ("K4", RefundStep::ResetNotDone),
-        ("K5", RefundStep::Accepted { processing: 2 }),
+        ("K1", MoveStep::Http500ButDone),
+        ("K2", MoveStep::Http500NotDone),
+        ("K3", MoveStep::ResetButDone),
+        ("K4", MoveStep::ResetNotDone),
+        ("K5", MoveStep::Accepted { processing: 2 }),
     ] {
         let script =
-            Script { bank: vec![BankStep::Failed], refunds: vec![step, RefundStep::Success], ..Script::default() };
+            Script { bank: vec![BankStep::Failed], refunds: vec![step, MoveStep::Success], ..Script::default() };
         let id = paid(&stage, POS, contract, "100.00", script).await?;
         for _ in 0..6 {
             stage.wait(60).await?;

@@ -1,8 +1,14 @@
 //! End to end, on real engines. Set LEDGER_TEST_KAFKA=host:port to run everything on Kafka.
 
+mod campus;
+mod cards;
 mod dead_letters;
 mod doors;
+mod fees;
 mod loan;
+mod looking;
+mod orders;
 mod reading;
 mod rebuild;
+mod selling;
 mod tidy;

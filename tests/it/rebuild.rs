@@ -19,7 +19,7 @@ use schemas::{
 
 async fn after_the_worked_day() -> Result<Stage> {
     let stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
-    demo::play(&stage, |_| ()).await?;
+    demo::play(&stage, demo::System::Loan, |_| ()).await?;
     Ok(stage)
 }
 
@@ -158,7 +158,7 @@ async fn another_log_is_refused_with_the_ways_out() -> Result<()> {
 /// What the coordinator knows, without the times at which it learnt it.
 async fn coordinator_state(stage: &Stage) -> Result<Vec<(String, String)>> {
     let rows =
-        stage.house.pool.get().await?.query("select key, state from coordinator.contracts order by key", &[]).await?;
+        stage.house.pool.get().await?.query("select key, state from coordinator.streams order by key", &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
@@ -179,7 +179,7 @@ async fn a_rebuild_takes_its_place_although_events_keep_coming() -> Result<()> {
                 overdue: None,
                 as_of: now,
             };
-            let event = Event::about_contract("/banks/cdb", &Stream::loan([7; 10]), now, data);
+            let event = Event::about_stream("/banks/cdb", &Stream::loan([7; 10]), now, data);
             publisher.append_all(&[event], Duration::from_secs(10)).await?;
             enquiry += 1;
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -18,7 +18,8 @@ pub struct NewTask {
     /// Names the call for good: the same key is never written twice.
     pub key: String,
     pub payload: String,
-    pub due_at: DateTime<Utc>,
+    /// `None`: nobody claims it by itself; see [`held`].
+    pub due_at: Option<DateTime<Utc>>,
     /// The call may have gone out already: its outcome must be asked for first.
     pub unknown: bool,
 }
@@ -42,7 +43,7 @@ pub fn insert(tx: &mut Transaction<'_>, tasks: &[NewTask]) -> Result<(), postgre
     }
     let keys: Vec<&str> = tasks.iter().map(|task| task.key.as_str()).collect();
     let payloads: Vec<&str> = tasks.iter().map(|task| task.payload.as_str()).collect();
-    let due: Vec<DateTime<Utc>> = tasks.iter().map(|task| task.due_at).collect();
+    let due: Vec<Option<DateTime<Utc>>> = tasks.iter().map(|task| task.due_at).collect();
     let states: Vec<&str> = tasks.iter().map(|task| if task.unknown { "unknown" } else { "ready" }).collect();
     let statement = tx.prepare_typed(
         "insert into engine.task (key, payload, due_at, state) select * from unnest($1, $2, $3, $4)
@@ -78,6 +79,37 @@ pub fn withdraw(tx: &mut Transaction<'_>, keys: &[String]) -> Result<(), postgre
                where key = any($1) and state not in ('done', 'cancelled')";
     tx.execute(sql, &[&keys])?;
     Ok(())
+}
+
+/// Tasks that have no time and wait to be taken by hand: their keys and payloads, in the order of the keys.
+pub async fn held(pool: &Pool) -> Result<Vec<(String, String)>, WaitError> {
+    let sql = "select key, payload from engine.task
+               where due_at is null and state in ('ready', 'claimed') and not withdrawn order by key";
+    let rows = pool.get().await?.query(sql, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Takes tasks that have no time: from here on they cannot be cancelled. Answers which of them were still there.
+pub async fn take(pool: &Pool, keys: &[String]) -> Result<Vec<String>, WaitError> {
+    let sql = "update engine.task set state = 'claimed', updated_at = now()
+               where key = any($1) and due_at is null and state in ('ready', 'claimed') and not withdrawn returning key";
+    let rows = pool.get().await?.query(sql, &[&keys]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// What was taken goes out, all of it or nothing: `false` when somebody else has sent some of it meanwhile.
+pub async fn gone_out(pool: &Pool, keys: &[String]) -> Result<bool, WaitError> {
+    let sql = "update engine.task set state = 'done', updated_at = now()
+               where key = any($1) and due_at is null and state = 'claimed'";
+    let mut client = pool.get().await?;
+    let tx = client.transaction().await?;
+    let all = tx.execute(sql, &[&keys]).await? == keys.len() as u64;
+    if all {
+        tx.commit().await?;
+    } else {
+        tx.rollback().await?;
+    }
+    Ok(all)
 }
 
 /// Claims tasks that are due at `now`. Claims of a silent executor come back as unknown once their lease is over, or
@@ -162,7 +194,7 @@ pub async fn open_tasks(pool: &Pool, now: DateTime<Utc>) -> Result<(i64, i64), W
     let client: deadpool_postgres::Object = pool.get().await?;
     let row: tokio_postgres::Row = client
         .query_one(
-            "select count(*), count(*) filter (where due_at <= $1 or state in ('claimed', 'submitted'))
+            "select count(*), count(*) filter (where due_at <= $1 or due_at is not null and state in ('claimed', 'submitted'))
              from engine.task where state in ('ready', 'claimed', 'submitted', 'unknown') and not withdrawn",
             &[&now],
         )

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::policy::HeldAs;
+
 macro_rules! chart {
     ($($(#[$doc:meta])* $variant:ident = $code:literal $name:literal / $zh:literal),+ $(,)?) => {
         /// An account of the chart.
@@ -78,6 +80,17 @@ impl AccountCode {
         (2000..3000).contains(&self.number())
     }
 
+    /// What an account is in reports: an asset, what is held for others, income or an expense.
+    pub fn class(self, held_as: HeldAs) -> (&'static str, &'static str) {
+        match (self.number() / 1000, held_as) {
+            (1, _) => ("asset", "资产"),
+            (2, HeldAs::OwnLiability) => ("liability", "负债"),
+            (2, HeldAs::TrustMoney) => ("trust money", "受托代管资金"),
+            (4, _) => ("income", "收入"),
+            _ => ("expense", "费用"),
+        }
+    }
+
     /// Where money is.
     pub fn is_where(self) -> bool {
         (1010..1200).contains(&self.number())
@@ -101,5 +114,18 @@ impl Account {
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ({})", self.code.number(), self.code.name(), self.owner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_for_others_is_our_liability_or_trust_money_as_the_policy_says() {
+        for (held_as, class) in [(HeldAs::OwnLiability, "liability"), (HeldAs::TrustMoney, "trust money")] {
+            assert_eq!(AccountCode::CampusCardLiability.class(held_as).0, class);
+            assert_eq!(AccountCode::BankSettlement.class(held_as).0, "asset");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use schemas::{Amount, Balance};
 
-use crate::{LogTime, order::Order, policy::Policy};
+use crate::{LogTime, confirmation::Answer, order::Order, policy::Policy, purchase};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BreakClass {
@@ -18,6 +18,10 @@ pub enum BreakClass {
     RefundedTooMuch,
     /// The bank booked more than one repayment of a contract on one day.
     SecondRepaymentOfTheDay,
+    /// Money that was captured has waited too long for any answer of the bank, the card host or the school.
+    ConfirmationOverdue,
+    /// A purchase was made outside of the offline window, and no person has decided about it.
+    LateOfflinePurchase,
     /// The same fact was reported again with other business fields; the first report stands.
     ConflictingRepeat,
 }
@@ -30,6 +34,8 @@ impl BreakClass {
             Self::CaptureWithoutRequest => "capture_without_request",
             Self::RefundedTooMuch => "refunded_too_much",
             Self::SecondRepaymentOfTheDay => "second_repayment_of_the_day",
+            Self::ConfirmationOverdue => "confirmation_overdue",
+            Self::LateOfflinePurchase => "late_offline_purchase",
             Self::ConflictingRepeat => "conflicting_repeat",
         }
     }
@@ -59,11 +65,22 @@ pub fn breaks_of(order: &Order, policy: &Policy) -> Vec<Break> {
     if captured && confirmed > Balance::ZERO && !order.refunded().is_zero() && beyond > Balance::ZERO {
         add(BreakClass::ConfirmedAfterRefund, beyond, order.confirmation.confirmed_at, TimeDelta::zero());
     }
-    if !captured && confirmed > Balance::ZERO {
+    let is_purchase = order.purchase.as_ref().is_some_and(|purchase| purchase.posted.is_some());
+    if !captured && confirmed > Balance::ZERO && !is_purchase {
         add(BreakClass::ConfirmedWithoutCapture, confirmed, order.confirmation.confirmed_at, policy.capture_grace());
     }
     if captured && order.request.is_none() {
         add(BreakClass::CaptureWithoutRequest, order.net_captured(), first_capture, policy.capture_grace());
+    }
+    // An uncertain answer is one: it ages, and is shown with what is not finished.
+    let waits = matches!(order.confirmation.answer(), Answer::None);
+    let kept = order.net_captured() - order.refunded() - order.refund_open() - order.charged_back();
+    if waits && kept > Balance::ZERO && order.request.is_some() {
+        add(BreakClass::ConfirmationOverdue, kept, first_capture, policy.confirmation_grace());
+    }
+    if purchase::waits_for_a_person(order) {
+        let since = order.request.as_ref().map(|request| request.recorded_at);
+        add(BreakClass::LateOfflinePurchase, order.requested().into(), since, TimeDelta::zero());
     }
     if captured && Balance::from(order.refunded()) > order.net_captured() {
         add(

@@ -1,7 +1,7 @@
 //! A loan contract: what its orders have done to it. Admission asks it whether another attempt may start, the view of
 //! contracts shows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use schemas::{Amount, Balance, Data, Event, Name, events::*};
@@ -24,13 +24,6 @@ pub struct LoanContract {
     pub attempts: BTreeMap<String, Attempt>,
     /// Confirmed by the bank and not revoked, over all time.
     pub repaid: Balance,
-    /// Records of this stream that cannot be read and that nobody has dealt with, by partition and offset. Nobody knows
-    /// what they say, so nothing is decided on its orders meanwhile.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub unread: BTreeSet<(i32, i64)>,
-    /// Orders that would have been looked at meanwhile.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub waiting: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -96,9 +89,6 @@ impl LoanContract {
             }
             Data::RepaymentEnrolmentChecked(data) => self.checked(data.checked_at, data.result),
             Data::LoanContractQuoted(data) => self.quoted(data.as_of, data.outstanding, data.overdue),
-            Data::DeadLetterResolved(data) => {
-                self.unread.remove(&(data.partition, data.offset));
-            }
             _ => {}
         }
     }
@@ -120,11 +110,6 @@ impl LoanContract {
         };
     }
 
-    /// Whether decisions wait for a person, because a record cannot be read.
-    pub fn is_paused(&self) -> bool {
-        !self.unread.is_empty()
-    }
-
     /// Days on which more than one repayment was booked, against the rule of one a day.
     pub fn crowded_days(&self) -> impl Iterator<Item = NaiveDate> {
         let mut booked = BTreeMap::<NaiveDate, u32>::new();
@@ -132,6 +117,12 @@ impl LoanContract {
             *booked.entry(attempt.day).or_default() += 1;
         }
         booked.into_iter().filter(|(_, count)| *count > 1).map(|(day, _)| day)
+    }
+
+    /// The day of the last repayment that was booked.
+    pub fn last_repaid_on(&self) -> Option<NaiveDate> {
+        let booked = self.attempts.values().filter(|attempt| attempt.standing == Standing::Confirmed);
+        booked.map(|attempt| attempt.day).max()
     }
 
     /// Orders that lapse at or before `now` unless they are paid.
@@ -152,8 +143,7 @@ impl Attempt {
         if order.confirmation.standing() > Balance::ZERO {
             return attempt(Standing::Confirmed, None);
         }
-        let keeps_money = order.funding_capture().is_some_and(|capture| !order.refundable(capture).is_zero());
-        if keeps_money {
+        if order.keeps_money() {
             return match order.confirmation.answer() {
                 Answer::Uncertain => attempt(Standing::Uncertain, None),
                 Answer::None | Answer::Confirmed | Answer::Failed => attempt(Standing::InFlight, None),

@@ -2,14 +2,22 @@
 //! the coordinator appends it, folds it, and asks again until there is none. So every step may be repeated, and the
 //! saga goes on from any state that a crash leaves behind.
 
+use chrono::TimeDelta;
 use schemas::{
-    Amount, Balance, Data, Name,
-    events::{ExpiryRule, OrderExpired},
+    Amount, Balance, Data, Name, Stream,
+    events::{ExpiryRule, FeeLine, OrderExpired},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{LogTime, admission, confirmation, contract::LoanContract, order::Order, policy::Policy, refund};
+use crate::{
+    LogTime, admission,
+    confirmation::{self, wanted_amount},
+    order::{Order, RequestData},
+    policy::Policy,
+    purchase, refund,
+    stream::StreamState,
+};
 
 /// An event that only the coordinator may append.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,17 +41,23 @@ impl From<Data> for Decision {
 }
 
 /// The next decision about an order at the log time `now`, if one is missing.
-pub fn decide(order: &Order, contract: &LoanContract, now: LogTime, policy: &Policy) -> Option<Decision> {
-    admission::decide(order, contract, policy)
+pub fn decide(order: &Order, stream: &StreamState, now: LogTime, policy: &Policy) -> Option<Decision> {
+    admission::decide(order, stream, policy)
         .or_else(|| expire(order, now, policy))
         .map(Decision::from)
         .or_else(|| refund::decide(order, now, policy))
+        .or_else(|| purchase::collect(order, now, policy).map(Decision::from))
         .or_else(|| confirmation::decide(order, now, policy).map(Decision::from))
 }
 
 /// When time alone will call for a decision.
 pub fn due_at(order: &Order, policy: &Policy) -> Option<LogTime> {
-    let times = [lapses_at(order), confirmation::next_query_at(order, policy), refund::escalates_at(order, policy)];
+    let times = [
+        lapses_at(order),
+        confirmation::next_query_at(order, policy),
+        refund::escalates_at(order, policy),
+        purchase::next_debit(order, policy).and_then(|(_, due)| due),
+    ];
     times.into_iter().flatten().min()
 }
 
@@ -57,8 +71,9 @@ fn lapses_at(order: &Order) -> Option<LogTime> {
 }
 
 fn expire(order: &Order, now: LogTime, policy: &Policy) -> Option<Data> {
-    (lapses_at(order)? <= now)
-        .then(|| OrderExpired { rule: ExpiryRule::InFlightTtl, ttl_s: policy.in_flight_ttl_s }.into())
+    let ttl = admission::ttl(&order.request.as_ref()?.data, policy);
+    let ttl_s = u32::try_from(ttl.num_seconds()).unwrap_or(u32::MAX);
+    (lapses_at(order)? <= now).then(|| OrderExpired { rule: ExpiryRule::InFlightTtl, ttl_s }.into())
 }
 
 /// A call to the outside that the log's decisions ask for.
@@ -67,6 +82,14 @@ fn expire(order: &Order, now: LogTime, policy: &Policy) -> Option<Data> {
 pub enum Call {
     /// Ask the bank for the result of a repayment.
     QueryConfirmation { target: Name, tries: u8, amount: Amount, channel: Name, channel_txn_no: String },
+    /// Let the card host credit a top-up.
+    CreditCard { target: Name, tries: u8, capture_id: Uuid, card: Stream, amount: Amount },
+    /// Let the school post a payment to its fee items.
+    PostFees { target: Name, tries: u8, capture_id: Uuid, account: Stream, lines: Vec<FeeLine> },
+    /// Ask the channel whether an order has been paid.
+    QueryPayment { channel: Name, tries: u8 },
+    /// Debit the holder for a purchase.
+    Debit { channel: Name, attempt: u16, agreement_no: String, school: Name, merchant: String, amount: Amount },
     /// Send a refund to the channel.
     Refund { refund_id: Uuid, tries: u8, amount: Amount, channel: Name, channel_txn_no: String },
 }
@@ -76,19 +99,27 @@ pub enum Call {
 pub struct Wanted {
     pub key: String,
     pub call: Call,
-    /// Not before this time; at once if `None`.
-    pub due_at: Option<LogTime>,
+    pub when: When,
     /// It may already have reached the outside: ask there before sending it.
     pub submitted: bool,
 }
 
+/// When a call may go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    Now,
+    NotBefore(LogTime),
+    /// Not by itself: the channel takes such in a file, which a person sends.
+    ByFile,
+}
+
 /// The calls that an order wants now. Only decisions that have been read back from the log count, so that nothing
 /// leaves the house before the log has its reason.
-pub fn wanted_calls(order: &Order, policy: &Policy) -> Vec<Wanted> {
-    let query = wanted_query(order);
+pub fn wanted_calls(order: &Order, stream: &Stream, policy: &Policy) -> Vec<Wanted> {
     let refunds = order.refunds.iter().filter_map(|(id, refund)| {
         let (tries, due_at) = refund.next_try(policy).filter(|_| refund.read_back)?;
         let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id)?;
+        let by_file = policy.refund_by_file.contains(&capture.channel);
         Some(Wanted {
             key: refund_key(*id, tries),
             call: Call::Refund {
@@ -98,11 +129,17 @@ pub fn wanted_calls(order: &Order, policy: &Policy) -> Vec<Wanted> {
                 channel: capture.channel.clone(),
                 channel_txn_no: capture.channel_txn_no.clone(),
             },
-            due_at,
+            when: if by_file { When::ByFile } else { due_at.map_or(When::Now, When::NotBefore) },
             submitted: refund.submitted >= tries,
         })
     });
-    query.into_iter().chain(refunds).collect()
+    let fulfilment = wanted_fulfilment(order, stream);
+    fulfilment
+        .into_iter()
+        .chain(wanted_payment_query(order, policy))
+        .chain(wanted_debit(order, policy))
+        .chain(refunds)
+        .collect()
 }
 
 /// The key of one try of a refund.
@@ -110,30 +147,90 @@ pub fn refund_key(refund: Uuid, tries: u8) -> String {
     format!("refund/{refund}/{tries}")
 }
 
-/// Keys of calls that must not go out (again): the refund is with the payer, cancelled, or in a person's hands.
+/// The key of one try of a call that moves value to where it was paid for.
+fn fulfilment_key(capture: Uuid, tries: u8) -> String {
+    format!("fulfil/{capture}/{tries}")
+}
+
+/// Keys of calls that must not go out (again): the refund is with the payer, cancelled, or in a person's hands; what the
+/// call was to bring about has been settled without it.
 pub fn unwanted_calls(order: &Order) -> Vec<String> {
     let over =
         order.refunds.iter().filter(|(_, refund)| refund.read_back && (refund.escalated || refund.open().is_zero()));
-    over.flat_map(|(id, refund)| (1..=refund.submitted.saturating_add(1)).map(|tries| refund_key(*id, tries))).collect()
+    let refunds =
+        over.flat_map(|(id, refund)| (1..=refund.submitted.saturating_add(1)).map(|tries| refund_key(*id, tries)));
+    let settled = order.captures.iter().filter(|_| confirmation::is_settled(order));
+    let fulfilments =
+        settled.flat_map(|capture| (1..=order.confirmation.asked).map(|tries| fulfilment_key(capture.id, tries)));
+    refunds.chain(fulfilments).collect()
 }
 
-fn wanted_query(order: &Order) -> Option<Wanted> {
+fn wanted_fulfilment(order: &Order, stream: &Stream) -> Option<Wanted> {
     let tries = order.confirmation.asked_read_back;
     if tries == 0 || !confirmation::is_waiting(order, tries) {
         return None;
     }
     let capture = order.funding_capture()?;
-    let target = order.request.as_ref()?.data.beneficiary.clone();
+    let request = &order.request.as_ref()?.data;
+    let (target, capture_id) = (request.beneficiary().clone(), capture.id);
+    let amount = wanted_amount(order, capture)?;
+    let (key, call) = match request {
+        RequestData::Repayment(_) => {
+            let (channel, channel_txn_no) = (capture.channel.clone(), capture.channel_txn_no.clone());
+            let call = Call::QueryConfirmation { target, tries, amount, channel, channel_txn_no };
+            (format!("query/{capture_id}/{tries}"), call)
+        }
+        RequestData::TopUp(_) => {
+            let call = Call::CreditCard { target, tries, capture_id, card: stream.clone(), amount };
+            (fulfilment_key(capture_id, tries), call)
+        }
+        RequestData::FeePayment(data) => {
+            let mut lines = data.lines.clone();
+            if let [line] = lines.as_mut_slice() {
+                line.amount = amount;
+            }
+            let call = Call::PostFees { target, tries, capture_id, account: stream.clone(), lines };
+            (fulfilment_key(capture_id, tries), call)
+        }
+        RequestData::Purchase(_) | RequestData::OfflinePurchase(_) => return None,
+    };
+    Some(Wanted { key, call, when: When::Now, submitted: false })
+}
+
+/// Somebody has said something about a payment of which nothing is proven: the channel is asked, for as long as the
+/// schedule lasts and the order may still be paid.
+fn wanted_payment_query(order: &Order, policy: &Policy) -> Option<Wanted> {
+    let request = &order.request.as_ref()?.data;
+    let asks = matches!(request, RequestData::TopUp(_) | RequestData::FeePayment(_));
+    let over = !order.captures.is_empty() || order.declined.is_some() || order.expired_at.is_some() || order.cancelled;
+    if !asks || over || order.accepted_until().is_none() {
+        return None;
+    }
+    let first = order.claimed_at.or(order.payment_unknown.map(|unknown| unknown.recorded_at))?;
+    let asked = order.payment_unknown.map_or(0, |unknown| unknown.tries);
+    let wait = policy.payment_query_s.get(usize::from(asked))?;
+    let tries = asked.checked_add(1)?;
     Some(Wanted {
-        key: format!("query/{}/{tries}", capture.id),
-        call: Call::QueryConfirmation {
-            target,
-            tries,
-            amount: capture.amount,
-            channel: capture.channel.clone(),
-            channel_txn_no: capture.channel_txn_no.clone(),
+        key: format!("payment/{}/{tries}", order.correlation_id?),
+        call: Call::QueryPayment { channel: request.channel().clone(), tries },
+        when: When::NotBefore(first + TimeDelta::seconds((*wait).into())),
+        submitted: false,
+    })
+}
+
+fn wanted_debit(order: &Order, policy: &Policy) -> Option<Wanted> {
+    let (attempt, posted, amount) = purchase::wanted_debit(order)?;
+    Some(Wanted {
+        key: format!("debit/{}/{attempt}", order.correlation_id?),
+        call: Call::Debit {
+            channel: policy.withholding_channel.clone(),
+            attempt,
+            agreement_no: posted.agreement_no.clone()?,
+            school: posted.school.clone(),
+            merchant: posted.merchant.clone(),
+            amount,
         },
-        due_at: None,
+        when: When::Now,
         submitted: false,
     })
 }
@@ -146,6 +243,10 @@ impl Order {
                 self.confirmation.asked_read_back = self.confirmation.asked_read_back.max(data.tries);
             }
             Data::RefundInitiated(data) => self.refunds.entry(data.refund_id).or_default().read_back = true,
+            Data::PaymentInitiated(data) if data.method == schemas::events::Method::Withholding => {
+                let purchase = self.purchase.get_or_insert_default();
+                purchase.debit_read_back = purchase.debit_read_back.max(data.attempt);
+            }
             _ => {}
         }
     }

@@ -1,23 +1,30 @@
 //! What events mean, and what follows from them. Pure: no clock, no randomness, no input or output.
 //! Time comes in as the log's time, decisions go out as data.
 
+#[cfg(test)]
+mod abnormal;
 pub mod accounts;
 pub mod admission;
 pub mod breaks;
 pub mod business_day;
+pub mod card;
 pub mod confirmation;
 pub mod contract;
 pub mod coordinator;
 pub mod fee;
+pub mod fees;
 pub mod id_number;
 pub mod invariants;
 pub mod order;
 pub mod policy;
 pub mod postings;
+pub mod purchase;
 pub mod refund;
+pub mod retention;
 pub mod settlement;
 #[cfg(test)]
 mod stories;
+pub mod stream;
 #[cfg(test)]
 mod testing;
 

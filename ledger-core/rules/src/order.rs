@@ -2,14 +2,14 @@
 //! status that follows from them. Late, early and repeated reports are never refused here; an odd combination shows
 //! up as a status or a break.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use schemas::{Amount, Balance, Data, Event, Name, events::*};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{LogTime, confirmation::Confirmation, refund::Refund};
+use crate::{LogTime, confirmation::Confirmation, purchase::Purchase, refund::Refund};
 
 mod status;
 
@@ -28,13 +28,20 @@ pub struct Order {
     pub expired_at: Option<LogTime>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cancelled: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub payment_initiated: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub payment_unknown: bool,
-    /// The response code of the last decline.
+    /// The last attempt to pay.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub initiated: u16,
+    /// When the payer first said anything about the payment.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub declined: Option<String>,
+    pub claimed_at: Option<LogTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment_unknown: Option<UnknownPayment>,
+    /// The last attempt that was declined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declined: Option<Declined>,
+    /// The last attempt that was cancelled before anything was charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncharged: Option<Declined>,
     /// In the order of the log: the first that stands funds the order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub captures: Vec<Capture>,
@@ -52,13 +59,24 @@ pub struct Order {
     pub chargebacks: BTreeMap<String, Chargeback>,
     /// How many slips and screens showed the result, copies included.
     #[serde(skip_serializing_if = "is_zero")]
-    pub receipts: u32,
+    pub receipts: u16,
+    /// SHA-256 of copies of the slip, which are no evidence.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub copies: BTreeSet<String>,
+    /// Fiscal e-receipts, less those that were taken back.
+    pub fiscal_receipts: Balance,
+    /// Of a fee payment with one line: whether its item could be paid in parts when it was admitted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub instalments_allowed: bool,
+    /// Of a purchase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purchase: Option<Box<Purchase>>,
     /// The journey that its events belong to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<Uuid>,
 }
 
-fn is_zero(number: &u32) -> bool {
+fn is_zero(number: &u16) -> bool {
     *number == 0
 }
 
@@ -66,17 +84,104 @@ fn is_zero(number: &u32) -> bool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     #[serde(flatten)]
-    pub data: RepaymentRequested,
+    pub data: RequestData,
     pub occurred_at: DateTime<FixedOffset>,
     pub recorded_at: LogTime,
+}
+
+/// What kind of order it is, and what its request says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestData {
+    Repayment(RepaymentRequested),
+    TopUp(TopUpRequested),
+    FeePayment(FeePaymentRequested),
+    Purchase(PurchaseRequested),
+    OfflinePurchase(OfflinePurchaseUploaded),
+}
+
+impl RequestData {
+    /// The word that reports show.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Repayment(_) => "loan_repayment",
+            Self::TopUp(_) => "card_top_up",
+            Self::FeePayment(_) => "fee_payment",
+            Self::Purchase(_) | Self::OfflinePurchase(_) => "purchase",
+        }
+    }
+
+    pub fn is_purchase(&self) -> bool {
+        matches!(self, Self::Purchase(_) | Self::OfflinePurchase(_))
+    }
+
+    pub fn channel(&self) -> &Name {
+        match self {
+            Self::Repayment(data) => &data.channel,
+            Self::TopUp(data) => &data.channel,
+            Self::FeePayment(data) => &data.channel,
+            Self::Purchase(data) => &data.channel,
+            Self::OfflinePurchase(data) => &data.channel,
+        }
+    }
+
+    /// The bank or school that the money is for.
+    pub fn beneficiary(&self) -> &Name {
+        match self {
+            Self::Repayment(data) => &data.beneficiary,
+            Self::TopUp(data) => &data.school,
+            Self::FeePayment(data) => &data.school,
+            Self::Purchase(data) => &data.school,
+            Self::OfflinePurchase(data) => &data.school,
+        }
+    }
+
+    pub fn amount(&self) -> Amount {
+        match self {
+            Self::Repayment(data) => data.amount,
+            Self::TopUp(data) => data.amount,
+            Self::FeePayment(data) => data.amount,
+            Self::Purchase(data) => data.amount,
+            Self::OfflinePurchase(data) => data.amount,
+        }
+    }
+
+    /// The student, where the request names one.
+    pub fn student(&self) -> Option<Uuid> {
+        match self {
+            Self::Repayment(data) => Some(data.student),
+            Self::FeePayment(data) => Some(data.student),
+            Self::TopUp(_) | Self::Purchase(_) | Self::OfflinePurchase(_) => None,
+        }
+    }
 }
 
 /// The coordinator's answer to the request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Admission {
-    Accepted { expires_at: DateTime<FixedOffset> },
-    Rejected { reason: RejectionReason },
+    Accepted {
+        expires_at: DateTime<FixedOffset>,
+    },
+    Rejected {
+        reason: RejectionReason,
+    },
+    /// A purchase counts as soon as it is admitted.
+    Posted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Declined {
+    pub attempt: u16,
+    pub code: String,
+    pub recorded_at: LogTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UnknownPayment {
+    /// How often the channel has been asked.
+    pub tries: u8,
+    pub recorded_at: LogTime,
 }
 
 /// Money that a channel took.
@@ -86,6 +191,7 @@ pub struct Capture {
     pub id: Uuid,
     pub channel: Name,
     pub channel_txn_no: String,
+    pub method: Method,
     pub amount: Amount,
     pub business_date: NaiveDate,
     pub captured_at: DateTime<FixedOffset>,
@@ -96,6 +202,8 @@ pub struct Capture {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Chargeback {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture_id: Option<Uuid>,
     pub received: Amount,
     pub represented: bool,
     pub closed: Option<DisputeOutcome>,
@@ -106,45 +214,91 @@ impl Order {
     pub fn apply(&mut self, event: &Event, recorded_at: LogTime) {
         self.correlation_id = self.correlation_id.max(event.correlation_id);
         match &event.data {
-            Data::RepaymentRequested(data) => {
-                self.request = Some(Request { data: data.clone(), occurred_at: event.occurred_at, recorded_at });
-                self.correlation_id = self.correlation_id.max(Some(event.id));
+            Data::RepaymentRequested(data) => self.ask(event, recorded_at, RequestData::Repayment(data.clone())),
+            Data::TopUpRequested(data) => self.ask(event, recorded_at, RequestData::TopUp(data.clone())),
+            Data::FeePaymentRequested(data) => {
+                self.confirmation.lines_wanted = u16::try_from(data.lines.len()).unwrap_or(u16::MAX);
+                self.ask(event, recorded_at, RequestData::FeePayment(data.clone()));
             }
-            Data::OrderAccepted(data) => self.admit(Admission::Accepted { expires_at: data.expires_at }),
+            Data::PurchaseRequested(data) => self.ask(event, recorded_at, RequestData::Purchase(data.clone())),
+            Data::OfflinePurchaseUploaded(data) => {
+                self.ask(event, recorded_at, RequestData::OfflinePurchase(data.clone()));
+            }
+            Data::OrderAccepted(data) => {
+                self.instalments_allowed = data.instalments_allowed;
+                self.admit(Admission::Accepted { expires_at: data.expires_at });
+            }
             Data::OrderRejected(data) => self.admit(Admission::Rejected { reason: data.reason }),
             Data::OrderExpired(_) => self.expired_at = Some(recorded_at),
             Data::OrderCancelled(_) => self.cancelled = true,
+            Data::PayerClaimRecorded(_) => {
+                self.claimed_at = Some(self.claimed_at.map_or(recorded_at, |at| at.min(recorded_at)));
+            }
 
-            Data::PaymentInitiated(_) => self.payment_initiated = true,
+            Data::PaymentInitiated(data) => self.initiated = self.initiated.max(data.attempt),
             Data::PaymentCaptured(data) => self.captures.push(Capture {
                 id: event.id,
                 channel: data.channel.clone(),
                 channel_txn_no: data.channel_txn_no.clone(),
+                method: data.method,
                 amount: data.amount,
                 business_date: data.business_date,
                 captured_at: event.occurred_at,
                 recorded_at,
             }),
-            Data::PaymentDeclined(data) => self.declined = self.declined.take().max(Some(data.response_code.clone())),
-            Data::PaymentOutcomeUnknown(_) => self.payment_unknown = true,
+            Data::PaymentDeclined(data) => {
+                let declined = Declined { attempt: data.attempt, code: data.response_code.clone(), recorded_at };
+                self.declined = self.declined.take().max(Some(declined));
+            }
+            Data::PaymentOutcomeUnknown(data) => {
+                self.payment_unknown =
+                    self.payment_unknown.max(Some(UnknownPayment { tries: data.tries, recorded_at }));
+            }
             Data::PaymentReversed(data) => match data.capture_id {
                 Some(capture) => *self.reversals.entry(capture).or_default() += data.amount,
-                None => self.reversed_uncharged = true,
+                None => {
+                    self.reversed_uncharged = true;
+                    let uncharged = Declined { attempt: data.attempt, code: data.reason.to_string(), recorded_at };
+                    self.uncharged = self.uncharged.take().max(Some(uncharged));
+                }
             },
             // The capture stands; a refund follows where one is due.
             Data::PaymentReversalFailed(_) => {}
-            Data::ChargebackReceived(data) => self.chargeback(&data.case_no).received += data.amount,
+            Data::ChargebackReceived(data) => {
+                let case = self.chargeback(&data.case_no);
+                case.capture_id = Some(data.capture_id);
+                case.received += data.amount;
+            }
             Data::ChargebackRepresented(data) => self.chargeback(&data.case_no).represented = true,
             Data::ChargebackClosed(data) => self.chargeback(&data.case_no).closed = Some(data.outcome),
 
             Data::ConfirmationRequested(_)
             | Data::RepaymentConfirmed(_)
+            | Data::CardCredited(_)
+            | Data::CardValueLoaded(_)
+            | Data::FeePosted(_)
             | Data::ConfirmationFailed(_)
             | Data::ConfirmationUncertain(_)
             | Data::ConfirmationResolved(_)
             | Data::ConfirmationRevoked(_) => self.confirmation.apply(&event.data, recorded_at),
 
-            Data::ReceiptPrinted(_) | Data::ReceiptReprinted(_) => self.receipts += 1,
+            Data::PurchasePosted(_) => {
+                self.confirmation.apply(&event.data, recorded_at);
+                self.purchase().apply(&event.data);
+                // A late purchase that a person let count was refused before.
+                self.admission = Some(Admission::Posted);
+            }
+            Data::PurchaseRefunded(_) | Data::OfflinePurchaseResolved(_) | Data::WithholdingUncollected(_) => {
+                self.purchase().apply(&event.data);
+            }
+
+            Data::ReceiptPrinted(_) => self.receipts = self.receipts.saturating_add(1),
+            Data::ReceiptReprinted(data) => {
+                self.receipts = self.receipts.saturating_add(1);
+                self.copies.extend(data.slip_sha256.as_ref().map(|hash| hash.to_ascii_lowercase()));
+            }
+            Data::FiscalReceiptIssued(data) => self.fiscal_receipts += data.amount,
+            Data::FiscalReceiptReversed(data) => self.fiscal_receipts -= data.amount,
 
             Data::RefundRequested(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
             Data::RefundRejected(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
@@ -157,9 +311,20 @@ impl Order {
             Data::RefundEscalated(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
             Data::RefundPaidManually(data) => self.refund(data.refund_id).apply(&event.data, recorded_at),
 
-            // About a contract or a channel as a whole: no order of ours changes.
+            // About a stream or a channel as a whole: no order of ours changes.
             Data::RepaymentEnrolmentChecked(_)
             | Data::LoanContractQuoted(_)
+            | Data::CardholderLinked(_)
+            | Data::CardholderUnlinked(_)
+            | Data::WithholdingMandateSigned(_)
+            | Data::WithholdingMandateEnded(_)
+            | Data::SpendingLimitSet(_)
+            | Data::CardSuspended(_)
+            | Data::CardReinstated(_)
+            | Data::SubsidyGranted(_)
+            | Data::FeeItemAssessed(_)
+            | Data::FeeItemAdjusted(_)
+            | Data::RefundFileExported(_)
             | Data::DeadLetterResolved(_)
             | Data::SettlementReported(_)
             | Data::SettlementReceived(_)
@@ -168,9 +333,22 @@ impl Order {
         }
     }
 
+    /// A purchase that was asked for online may be made offline, where no answer came; then it counts as that.
+    fn ask(&mut self, event: &Event, recorded_at: LogTime, data: RequestData) {
+        let was_made = |data: &RequestData| matches!(data, RequestData::OfflinePurchase(_));
+        if was_made(&data) || !self.request.as_ref().is_some_and(|request| was_made(&request.data)) {
+            self.request = Some(Request { data, occurred_at: event.occurred_at, recorded_at });
+        }
+        self.correlation_id = self.correlation_id.max(Some(event.id));
+    }
+
     /// The first decision for the slot wins.
     fn admit(&mut self, admission: Admission) {
         self.admission.get_or_insert(admission);
+    }
+
+    fn purchase(&mut self) -> &mut Purchase {
+        self.purchase.get_or_insert_default()
     }
 
     fn refund(&mut self, id: Uuid) -> &mut Refund {
@@ -182,7 +360,7 @@ impl Order {
     }
 
     pub fn requested(&self) -> Amount {
-        self.request.as_ref().map_or(Amount::ZERO, |request| request.data.amount)
+        self.request.as_ref().map_or(Amount::ZERO, |request| request.data.amount())
     }
 
     pub fn captured(&self) -> Amount {
@@ -204,11 +382,12 @@ impl Order {
     }
 
     pub fn charged_back(&self) -> Amount {
-        self.chargebacks
-            .values()
-            .filter(|case| case.closed != Some(DisputeOutcome::Won))
-            .map(|case| case.received)
-            .sum()
+        self.standing_chargebacks().map(|case| case.received).sum()
+    }
+
+    /// Taken back by the issuer: disputed, or lost.
+    fn standing_chargebacks(&self) -> impl Iterator<Item = &Chargeback> {
+        self.chargebacks.values().filter(|case| case.closed != Some(DisputeOutcome::Won))
     }
 
     /// Captured and not reversed.
@@ -234,24 +413,40 @@ impl Order {
         self.standing_captures().next()
     }
 
-    /// What is left of a capture for refunds: not reversed, not refunded and not promised to a refund.
+    /// Whether any of its money is neither back with the payer nor on its way there, whichever capture the log has first.
+    pub fn keeps_money(&self) -> bool {
+        self.standing_captures().any(|capture| !self.refundable(capture).is_zero())
+    }
+
+    /// What is left of a capture for refunds: not reversed, not charged back, not refunded and not promised to a refund.
     pub fn refundable(&self, capture: &Capture) -> Amount {
-        let gone: Amount =
-            self.refunds.values().filter(|refund| refund.capture_id == Some(capture.id)).map(Refund::committed).sum();
-        capture.amount.saturating_sub(self.reversed_of(capture.id)).saturating_sub(gone)
+        capture.amount.saturating_sub(self.reversed_of(capture.id)).saturating_sub(self.gone(capture))
+    }
+
+    /// Whether a capture's disputes and refunds come to more than itself.
+    pub fn is_charged_back_beyond(&self, capture: &Capture) -> bool {
+        let disputed = self.standing_chargebacks().any(|case| case.capture_id == Some(capture.id));
+        disputed && self.gone(capture) > capture.amount.saturating_sub(self.reversed_of(capture.id))
+    }
+
+    fn gone(&self, capture: &Capture) -> Amount {
+        let of_it = |id: Option<Uuid>| id == Some(capture.id);
+        let refunds = self.refunds.values().filter(|refund| of_it(refund.capture_id)).map(Refund::committed);
+        let disputed = self.standing_chargebacks().filter(|case| of_it(case.capture_id)).map(|case| case.received);
+        refunds.chain(disputed).sum()
     }
 
     pub fn accepted_until(&self) -> Option<LogTime> {
         match self.admission {
             Some(Admission::Accepted { expires_at }) => Some(expires_at.to_utc()),
-            Some(Admission::Rejected { .. }) | None => None,
+            Some(Admission::Rejected { .. } | Admission::Posted) | None => None,
         }
     }
 
     pub fn rejection(&self) -> Option<RejectionReason> {
         match self.admission {
             Some(Admission::Rejected { reason }) => Some(reason),
-            Some(Admission::Accepted { .. }) | None => None,
+            Some(Admission::Accepted { .. } | Admission::Posted) | None => None,
         }
     }
 }

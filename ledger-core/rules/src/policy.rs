@@ -1,6 +1,9 @@
 //! Every switch of the business in one place, with its default. The documents leave these open or to the operator.
 
+use std::collections::BTreeMap;
+
 use chrono::{NaiveTime, TimeDelta};
+use schemas::{Name, events::Bearer};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +32,125 @@ pub struct Policy {
     pub refund_escalation_s: u32,
     /// How long a confirmation may stand without its capture before it is a break, in seconds.
     pub capture_grace_s: u32,
+    /// How long captured money may wait for any answer of the bank, card host or school before it is a break, in seconds.
+    pub confirmation_grace_s: u32,
+    /// How long an admitted top-up may wait for its payment, in seconds.
+    pub top_up_ttl_s: u32,
+    /// How long an admitted fee payment may wait, in seconds: as long as a redirected payment may still come through.
+    pub fee_payment_ttl_s: u32,
+    /// When the channel is asked about a payment of which the payer or the channel said something without proof: so many
+    /// seconds after that, once for each.
+    pub payment_query_s: Vec<u32>,
+    /// After how many seconds a card host or school that refused for now is asked again; then the money goes back.
+    pub fulfilment_retry_s: Vec<u32>,
+    /// Schools that take top-ups online; empty: all.
+    pub top_up_schools: Vec<Name>,
+    /// Channels that take refunds in a file only.
+    pub refund_by_file: Vec<Name>,
+    /// As `refund_escalation_s`, for a refund that was sent in a file.
+    pub refund_file_escalation_s: u32,
+    /// Through which channel a holder is debited for purchases.
+    pub withholding_channel: Name,
+    /// After how many seconds a declined debit is tried again; then it is uncollected.
+    pub withholding_retry_s: Vec<u32>,
+    pub offline: Offline,
+    /// What a subject's records are kept for at the least before they may be erased, in years.
+    pub retention_years: u32,
+    /// What money held for others is to us.
+    pub held_as: HeldAs,
+    /// What was agreed with each channel.
+    pub channels: BTreeMap<Name, ChannelTerms>,
+}
+
+/// Purchases at terminals that are offline (脱机消费).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Offline {
+    /// How old a campus code may be when it is used, in seconds (24小时).
+    pub window_s: u32,
+    /// What the window is counted from.
+    pub window_from: WindowFrom,
+    /// A purchase that is uploaded later than this is flagged, in seconds.
+    pub upload_lag_s: u32,
+    /// Whether a purchase outside of the window counts at the operator's risk, instead of waiting for a person.
+    pub late_at_operators_risk: bool,
+}
+
+impl Default for Offline {
+    fn default() -> Self {
+        Self {
+            window_s: 24 * 3600,
+            window_from: WindowFrom::CodeIssued,
+            upload_lag_s: 7 * 24 * 3600,
+            late_at_operators_risk: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowFrom {
+    /// When the code was last refreshed.
+    CodeIssued,
+    /// When the terminal was last online.
+    TerminalOnline,
+}
+
+/// Which party the operator is legally: that of the money, or a trustee of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldAs {
+    OwnLiability,
+    TrustMoney,
+}
+
+/// What was agreed with a channel about fees and settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChannelTerms {
+    /// The fee in millionths of the amount, rounded half up to the fen for each payment: 2000 is 0.20 %.
+    pub fee_ppm: u32,
+    pub fees_borne_by: Bearer,
+    /// Whether the fee of a payment is given back with its refund.
+    pub fees_returned: bool,
+    pub settles_to: SettlesTo,
+    pub cycle: Cycle,
+    /// When the channel's accounting day ends, by the Shanghai clock; 00:00 is midnight.
+    pub cutover: NaiveTime,
+}
+
+impl Default for ChannelTerms {
+    fn default() -> Self {
+        Self {
+            fee_ppm: 0,
+            fees_borne_by: Bearer::Operator,
+            fees_returned: true,
+            settles_to: SettlesTo::Us,
+            cycle: Cycle::Daily,
+            cutover: NaiveTime::MIN,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettlesTo {
+    /// A bank account of ours.
+    Us,
+    /// The school's own.
+    School,
+}
+
+/// How often a channel settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cycle {
+    Daily,
+    Weekly,
+    /// One reading of 一周二结: Monday to Wednesday, and Thursday to Sunday.
+    TwiceWeekly,
+    /// The other one: every second week.
+    Fortnightly,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -62,17 +184,62 @@ impl Default for Policy {
             refund_settling_s: 10,
             refund_escalation_s: 24 * 3600,
             capture_grace_s: 300,
+            confirmation_grace_s: 24 * 3600,
+            top_up_ttl_s: 1800,
+            fee_payment_ttl_s: 7200,
+            payment_query_s: vec![0, 300, 600, 1800, 3600, 7200],
+            fulfilment_retry_s: vec![10, 60, 600],
+            top_up_schools: Vec::new(),
+            refund_by_file: vec![name("bestpay-web")],
+            refund_file_escalation_s: 7 * 24 * 3600,
+            withholding_channel: name("alipay-withholding"),
+            withholding_retry_s: vec![3600, 24 * 3600],
+            offline: Offline::default(),
+            retention_years: 10,
+            held_as: HeldAs::OwnLiability,
+            channels: default_terms(),
         }
     }
 }
 
+/// A name that stands in this file.
+fn name(text: &str) -> Name {
+    match text.parse() {
+        Ok(name) => name,
+        Err(_) => unreachable!(),
+    }
+}
+
+/// What the documents say, and the stated defaults where they say nothing.
+fn default_terms() -> BTreeMap<Name, ChannelTerms> {
+    let daily = |fee_ppm| ChannelTerms { fee_ppm, ..ChannelTerms::default() };
+    let bestpay = ChannelTerms { fee_ppm: 3000, fees_returned: false, cycle: Cycle::Weekly, ..ChannelTerms::default() };
+    let terms = [
+        ("ums-pos", daily(2000)),
+        ("unionpay-cqp", daily(2000)),
+        ("bestpay-web", bestpay),
+        ("alipay-mini", daily(6000)),
+        ("alipay-withholding", daily(6000)),
+        ("ejt", daily(0)),
+    ];
+    terms.into_iter().map(|(channel, terms)| (name(channel), terms)).collect()
+}
+
 impl Policy {
-    pub fn in_flight_ttl(&self) -> TimeDelta {
-        TimeDelta::seconds(self.in_flight_ttl_s.into())
+    /// What was agreed with a channel; the defaults where nothing was.
+    pub fn terms(&self, channel: &Name) -> ChannelTerms {
+        self.channels.get(channel).copied().unwrap_or_default()
     }
 
-    pub fn refund_escalation(&self) -> TimeDelta {
-        TimeDelta::seconds(self.refund_escalation_s.into())
+    pub fn confirmation_grace(&self) -> TimeDelta {
+        TimeDelta::seconds(self.confirmation_grace_s.into())
+    }
+
+    /// How long a refund through this channel may stay without an outcome.
+    pub fn refund_escalation(&self, channel: Option<&Name>) -> TimeDelta {
+        let by_file = channel.is_some_and(|channel| self.refund_by_file.contains(channel));
+        let seconds = if by_file { self.refund_file_escalation_s } else { self.refund_escalation_s };
+        TimeDelta::seconds(seconds.into())
     }
 
     pub fn capture_grace(&self) -> TimeDelta {

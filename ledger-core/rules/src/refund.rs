@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use crate::{
     LogTime,
-    confirmation::Answer,
+    confirmation::{Answer, wanted_amount},
     coordinator::{Decision, Guard},
     order::{Capture, Order},
     policy::Policy,
+    purchase,
 };
 
 /// Chosen once: every refund id is derived under it.
@@ -71,15 +72,18 @@ impl Refund {
     pub fn apply(&mut self, data: &Data, recorded_at: LogTime) {
         match data {
             Data::RefundRequested(data) => {
-                self.capture_id = Some(data.capture_id);
-                self.reason = self.reason.max(Some(data.reason));
+                // Once it is decided, nobody's words change what it is a refund of.
+                if self.initiated.is_zero() {
+                    self.capture_id = Some(data.capture_id);
+                    self.reason = Some(data.reason);
+                }
                 self.asked = Some(Asked { amount: data.amount, by: data.by });
             }
             Data::RefundRejected(data) => self.rejected = Some(data.reason),
             Data::RefundInitiated(data) => {
                 self.capture_id = Some(data.capture_id);
                 self.channel = Some(data.channel.clone());
-                self.reason = self.reason.max(Some(data.reason));
+                self.reason = Some(data.reason);
                 self.initiated += data.amount;
             }
             Data::RefundSubmitted(data) => {
@@ -148,60 +152,102 @@ pub(crate) fn decide(order: &Order, now: LogTime, policy: &Policy) -> Option<Dec
     cancel(order).or_else(|| automatic(order)).or_else(|| asked_for(order)).or_else(|| escalate(order, now, policy))
 }
 
-/// The bank confirmed before the refund was sent: keep the money where it is.
+/// What has become wrong before it was sent is not sent: it was confirmed meanwhile, or the payer's bank took it back.
 fn cancel(order: &Order) -> Option<Decision> {
-    order.confirmation.confirmed?;
-    if !order.confirmation.revoked.is_zero() {
-        return None;
-    }
-    let (id, refund) = order.refunds.iter().find(|(id, refund)| {
-        let automatic = refund.capture_id.is_some_and(|capture| automatic_refund_id(capture) == **id);
-        automatic
-            && refund.reason != Some(RefundReason::DuplicateCapture)
-            && !refund.open().is_zero()
-            && refund.submitted == 0
-            && !refund.uncancellable
+    let claimed = order.confirmation.standing() + order.refunded() + order.refund_open();
+    let confirmed = order.confirmation.confirmed.is_some()
+        && order.confirmation.revoked.is_zero()
+        && claimed > order.net_captured();
+    let (id, refund, why) = order.refunds.iter().find_map(|(id, refund)| {
+        let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id)?;
+        let can_be_stopped = !refund.open().is_zero() && refund.submitted == 0 && !refund.uncancellable;
+        let of_the_order =
+            automatic_refund_id(capture.id) == *id && refund.reason != Some(RefundReason::DuplicateCapture);
+        let why = match () {
+            () if !can_be_stopped => return None,
+            () if order.is_charged_back_beyond(capture) => "the payer's bank took the money back before it was sent",
+            () if confirmed && of_the_order => "it was confirmed before the refund was sent",
+            () => return None,
+        };
+        Some((id, refund, why))
     })?;
     let data = RefundCancelled {
         refund_id: *id,
         amount: refund.open(),
-        reason: "the bank confirmed before the refund was sent".to_owned(),
+        reason: why.to_owned(),
+        method: method_of(order, refund.capture_id),
     };
     Some(Decision { data: data.into(), guard: Some(Guard::RefundNotClaimed(*id)) })
 }
 
 fn automatic(order: &Order) -> Option<Decision> {
     let funding = order.funding_capture()?;
-    let reason = funding_reason(order, funding);
-    let duplicates = order.standing_captures().skip(1).map(|capture| (capture, RefundReason::DuplicateCapture));
-    let undecided = |capture: &Capture| {
+    let of_funding = funding_refund(order, funding).map(|(amount, reason)| (funding, amount, reason));
+    let duplicates = order.standing_captures().skip(1);
+    let duplicates = duplicates.map(|capture| (capture, order.refundable(capture), RefundReason::DuplicateCapture));
+    let undecided = |capture: &Capture, amount: Amount| {
         let own = order.refunds.get(&automatic_refund_id(capture.id));
-        own.is_none_or(|refund| refund.initiated.is_zero()) && !order.refundable(capture).is_zero()
+        own.is_none_or(|refund| refund.initiated.is_zero()) && !amount.is_zero()
     };
-    let mut due = reason.map(|reason| (funding, reason)).into_iter().chain(duplicates);
-    let (capture, reason) = due.find(|(capture, _)| undecided(capture))?;
-    Some(initiate(automatic_refund_id(capture.id), capture, order.refundable(capture), reason, RefundOrigin::Saga))
+    let mut due = of_funding.into_iter().chain(duplicates);
+    let (capture, amount, reason) = due.find(|(capture, amount, _)| undecided(capture, *amount))?;
+    Some(initiate(order, automatic_refund_id(capture.id), capture, amount, reason, RefundOrigin::Saga))
 }
 
-/// Why the money that funds the order must go back; `None` while it need not.
-fn funding_reason(order: &Order, funding: &Capture) -> Option<RefundReason> {
+/// What of the money that funds the order must go back, and why; `None` while none need to.
+fn funding_refund(order: &Order, funding: &Capture) -> Option<(Amount, RefundReason)> {
     let request = order.request.as_ref()?;
+    let left = order.refundable(funding);
+    // What has been booked, credited or posted stays there, also when it is undone later: then a person asks.
+    let fulfilled = order.confirmation.confirmed.unwrap_or_default();
     match order.confirmation.answer() {
-        Answer::Failed if order.rejection().is_some() => Some(RefundReason::OrderRejected),
-        Answer::Failed if order.expired_at.is_some_and(|expired| expired <= funding.recorded_at) => {
-            Some(RefundReason::LateCapture)
+        Answer::Failed => {
+            let late = order.expired_at.is_some_and(|expired| expired <= funding.recorded_at);
+            let reason = match () {
+                () if order.rejection().is_some() => RefundReason::OrderRejected,
+                () if late => RefundReason::LateCapture,
+                () => RefundReason::ConfirmationFailed,
+            };
+            Some((left.saturating_sub(fulfilled), reason))
         }
-        Answer::Failed => Some(RefundReason::ConfirmationFailed),
-        // The bank would book another amount than the payer asked for, so it is not asked at all.
-        Answer::None if funding.amount != request.data.amount => Some(RefundReason::AmountMismatch),
+        Answer::Confirmed if funding.amount > request.data.amount() && !order.confirmation.lines_are_missing() => {
+            let surplus = (funding.amount - request.data.amount()).debit();
+            Some((left.min(surplus), RefundReason::AmountMismatch))
+        }
+        // A purchase is posted, or refused and then pays for nothing.
+        Answer::None if request.data.is_purchase() => {
+            purchase::is_refused_for_good(order).then_some((left, RefundReason::OrderRejected))
+        }
+        Answer::None if wanted_amount(order, funding).is_none() => Some((left, RefundReason::AmountMismatch)),
         Answer::None | Answer::Uncertain | Answer::Confirmed => None,
     }
 }
 
-fn initiate(refund_id: Uuid, capture: &Capture, amount: Amount, reason: RefundReason, by: RefundOrigin) -> Decision {
-    let data =
-        RefundInitiated { refund_id, capture_id: capture.id, channel: capture.channel.clone(), amount, reason, by };
+fn initiate(
+    order: &Order,
+    refund_id: Uuid,
+    capture: &Capture,
+    amount: Amount,
+    reason: RefundReason,
+    by: RefundOrigin,
+) -> Decision {
+    let method = method_of(order, Some(capture.id));
+    let data = RefundInitiated {
+        refund_id,
+        capture_id: capture.id,
+        channel: capture.channel.clone(),
+        amount,
+        reason,
+        by,
+        method,
+    };
     Decision { data: data.into(), guard: None }
+}
+
+/// Told only where the books must know it: a debit by withholding was the receivable's money.
+fn method_of(order: &Order, capture: Option<Uuid>) -> Option<Method> {
+    let capture = order.captures.iter().find(|known| Some(known.id) == capture)?;
+    (capture.method == Method::Withholding).then_some(Method::Withholding)
 }
 
 /// A person or channel asked: initiate, or say why not.
@@ -210,14 +256,12 @@ fn asked_for(order: &Order) -> Option<Decision> {
     let (id, refund) = order.refunds.iter().find(|(_, refund)| open(refund))?;
     let asked = refund.asked.as_ref()?;
     let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id);
-    let judged = match capture {
-        // The saga's own refund can be asked for by nobody else.
-        Some(capture) if automatic_refund_id(capture.id) == *id => Err(RefundRejectionReason::ReservedId),
-        capture => judge(order, capture, asked.amount),
-    };
+    // The saga's own refunds can be asked for by nobody else, whichever capture they name.
+    let reserved = order.captures.iter().any(|capture| automatic_refund_id(capture.id) == *id);
+    let judged = if reserved { Err(RefundRejectionReason::ReservedId) } else { judge(order, capture, asked.amount) };
     match judged {
         Ok(capture) => {
-            Some(initiate(*id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by))
+            Some(initiate(order, *id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by))
         }
         Err(reason) => {
             let message = explain(reason).to_owned();
@@ -235,10 +279,11 @@ fn judge<'a>(
     if amount > order.refundable(capture) {
         return Err(RefundRejectionReason::AboveRefundable);
     }
-    let left_for_the_bank = order.net_captured() - order.refunded() - order.refund_open() - amount;
+    let left = order.net_captured() - order.refunded() - order.refund_open() - amount;
+    let given_up = order.purchase.as_ref().map_or(Amount::ZERO, |purchase| purchase.given_up);
     match order.confirmation.answer() {
-        // Only what the bank has not booked may go back.
-        Answer::Confirmed if left_for_the_bank < order.confirmation.standing() => {
+        // Only what is not booked, credited or posted may go back, or what others pay for by now.
+        Answer::Confirmed if left < order.confirmation.standing() - given_up => {
             Err(RefundRejectionReason::AlreadyFulfilled)
         }
         Answer::Confirmed | Answer::Failed => Ok(capture),
@@ -250,9 +295,9 @@ fn explain(reason: RefundRejectionReason) -> &'static str {
     match reason {
         RefundRejectionReason::AboveRefundable => "more than is left of this capture",
         RefundRejectionReason::CaptureNotFound => "the order has no such capture",
-        RefundRejectionReason::AlreadyFulfilled => "the bank has booked the repayment; it must revoke it first",
+        RefundRejectionReason::AlreadyFulfilled => "it has been booked, credited or posted; that must be revoked first",
         RefundRejectionReason::ReservedId => "this refund_id belongs to the ledger's own refund; choose another",
-        RefundRejectionReason::OutcomeOpen => "the bank's answer is open; settle it with a ConfirmationResolved first",
+        RefundRejectionReason::OutcomeOpen => "the outcome is open; settle it with a ConfirmationResolved first",
     }
 }
 
@@ -275,7 +320,7 @@ impl Refund {
 
     fn escalates_at(&self, policy: &Policy) -> Option<LogTime> {
         let waits = !self.escalated && !self.open().is_zero() && self.is_unanswered();
-        self.submitted_at.filter(|_| waits).map(|at| at + policy.refund_escalation())
+        self.submitted_at.filter(|_| waits).map(|at| at + policy.refund_escalation(self.channel.as_ref()))
     }
 
     fn needs_a_person(&self, now: LogTime, policy: &Policy) -> Option<String> {

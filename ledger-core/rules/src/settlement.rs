@@ -1,11 +1,17 @@
 //! Settlement: what a channel's batch says, and what the ledger says about the same days.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, Datelike, Days, FixedOffset, NaiveDate, NaiveTime, TimeDelta};
 use schemas::{
     Amount, Balance, Data, Event, Name,
     events::{SettlementReceived, SettlementReported},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    business_day::shanghai,
+    fee::agreed,
+    policy::{ChannelTerms, Cycle, Policy},
+};
 
 /// One batch of a channel; its events may arrive in any order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,6 +60,8 @@ pub struct DayTotals {
     pub reversed: Balance,
     pub refunded: Balance,
     pub charged_back: Balance,
+    /// What the channel's fees should come to, by the terms agreed with it.
+    pub fees: Balance,
     pub transactions: i64,
 }
 
@@ -63,34 +71,75 @@ impl DayTotals {
         self.reversed += other.reversed;
         self.refunded += other.refunded;
         self.charged_back += other.charged_back;
+        self.fees += other.fees;
         self.transactions += other.transactions;
     }
 }
 
-/// What one event adds to the day of its channel.
-pub fn day_totals(event: &Event) -> Option<(&Name, NaiveDate, DayTotals)> {
+/// What one event adds to the day of its channel. Of fees that the channel gives back, a refund or reversal takes its
+/// part off again.
+pub fn day_totals<'a>(event: &'a Event, policy: &Policy) -> Option<(&'a Name, NaiveDate, DayTotals)> {
     let zero = DayTotals::default();
-    match &event.data {
-        Data::PaymentCaptured(data) => Some((
-            &data.channel,
-            data.business_date,
-            DayTotals { captured: data.amount.into(), transactions: 1, ..zero },
-        )),
+    let returned = |channel: &Name, amount: Amount| {
+        let terms = policy.terms(channel);
+        if terms.fees_returned { -Balance::from(agreed(amount, &terms)) } else { Balance::ZERO }
+    };
+    let (channel, date, totals) = match &event.data {
+        Data::PaymentCaptured(data) => {
+            let fees = agreed(data.amount, &policy.terms(&data.channel)).into();
+            let totals = DayTotals { captured: data.amount.into(), fees, transactions: 1, ..zero };
+            (&data.channel, data.business_date, totals)
+        }
         Data::PaymentReversed(data) => {
-            Some((&data.channel, data.business_date, DayTotals { reversed: data.amount.into(), ..zero }))
+            // A payment that was undone never cost anything.
+            let fees = -Balance::from(agreed(data.amount, &policy.terms(&data.channel)));
+            (&data.channel, data.business_date, DayTotals { reversed: data.amount.into(), fees, ..zero })
         }
         Data::RefundCompleted(data) => {
-            Some((&data.channel, data.business_date, DayTotals { refunded: data.amount.into(), ..zero }))
+            let fees = returned(&data.channel, data.amount);
+            (&data.channel, data.business_date, DayTotals { refunded: data.amount.into(), fees, ..zero })
         }
         Data::RefundReturned(data) => {
-            Some((&data.channel, data.business_date, DayTotals { refunded: -Balance::from(data.amount), ..zero }))
+            let fees = -returned(&data.channel, data.amount);
+            (&data.channel, data.business_date, DayTotals { refunded: -Balance::from(data.amount), fees, ..zero })
         }
         Data::ChargebackReceived(data) => {
-            Some((&data.channel, data.business_date, DayTotals { charged_back: data.amount.into(), ..zero }))
+            (&data.channel, data.business_date, DayTotals { charged_back: data.amount.into(), ..zero })
         }
         Data::ChargebackClosed(data) if data.outcome == schemas::events::DisputeOutcome::Won => {
-            Some((&data.channel, data.business_date, DayTotals { charged_back: -Balance::from(data.amount), ..zero }))
+            (&data.channel, data.business_date, DayTotals { charged_back: -Balance::from(data.amount), ..zero })
         }
-        _ => None,
+        _ => return None,
+    };
+    Some((channel, date, totals))
+}
+
+/// The accounting day of a channel in which something at `time` falls, where the channel does not say it.
+pub fn business_date(time: &DateTime<FixedOffset>, terms: &ChannelTerms) -> NaiveDate {
+    let local = shanghai(time);
+    let past_the_cutover = terms.cutover != NaiveTime::MIN && local.time() >= terms.cutover;
+    let day = local.date_naive();
+    if past_the_cutover { day.succ_opt().unwrap_or(day) } else { day }
+}
+
+/// The first and the last day of the settlement period in which a business day falls. Weeks begin on Monday, two of them
+/// with 2024-01-01 and every second Monday from there.
+pub fn period_of(day: NaiveDate, cycle: Cycle) -> (NaiveDate, NaiveDate) {
+    let monday = day - TimeDelta::days(day.weekday().num_days_from_monday().into());
+    let span = |from: NaiveDate, days: u64| (from, from.checked_add_days(Days::new(days - 1)).unwrap_or(from));
+    match cycle {
+        Cycle::Daily => span(day, 1),
+        Cycle::Weekly => span(monday, 7),
+        Cycle::TwiceWeekly if day < monday + TimeDelta::days(3) => span(monday, 3),
+        Cycle::TwiceWeekly => span(monday + TimeDelta::days(3), 4),
+        // Counted from a fixed Monday, because years may have an odd number of weeks.
+        Cycle::Fortnightly => {
+            let epoch = NaiveDate::from_ymd_opt(2024, 1, 1).unwrap_or(monday);
+            let weeks = (monday - epoch).num_weeks().rem_euclid(2);
+            span(monday - TimeDelta::weeks(weeks), 14)
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,25 +3,29 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta};
-use schemas::{Amount, Data, Event, Name, OrderId, Stream, events::*};
+use schemas::{Data, Event, OrderId, Stream, StreamKind, events::*};
 use uuid::Uuid;
 
 use crate::{
     LogTime,
-    contract::LoanContract,
     coordinator::{self, Guard, Wanted},
     invariants::Books,
     order::{Order, OrderStatus},
     policy::Policy,
     postings::postings,
+    stream::{StreamState, counts_once},
 };
 
-/// One contract, its orders, the books, and every event so far.
+mod events;
+
+pub use events::*;
+
+/// One contract, card or fee account, its orders, the books, and every event so far.
 pub struct World {
     pub policy: Policy,
     pub stream: Stream,
     pub now: LogTime,
-    pub contract: LoanContract,
+    pub state: StreamState,
     pub orders: BTreeMap<OrderId, Order>,
     pub books: Books,
     pub log: Vec<Event>,
@@ -29,22 +33,20 @@ pub struct World {
     pub refunds_claimed: bool,
 }
 
-pub fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
-
-pub fn yuan(text: &str) -> Amount {
-    text.parse().unwrap()
-}
-
 impl World {
     /// On Monday 2025-03-10 at `time` in Shanghai.
     pub fn at(time: &str) -> Self {
+        Self::of(StreamKind::Loan, time)
+    }
+
+    pub fn of(kind: StreamKind, time: &str) -> Self {
+        let mut state = StreamState::default();
+        state.of(kind);
         Self {
             policy: Policy::default(),
-            stream: Stream::loan([1; 10]),
+            stream: Stream::new(kind, [1; 10]),
             now: DateTime::parse_from_rfc3339(&format!("2025-03-10T{time}+08:00")).unwrap().to_utc(),
-            contract: LoanContract::default(),
+            state,
             orders: BTreeMap::new(),
             books: Books::default(),
             log: Vec::new(),
@@ -95,13 +97,27 @@ impl World {
         self
     }
 
+    /// An event about the card or account as a whole is read from the log.
+    pub fn told(&mut self, data: impl Into<Data>) -> &mut Self {
+        let mut event = Event::about_stream("/test", &self.stream, self.now.fixed_offset(), data);
+        // Repeats of what counts once are left out by whoever folds.
+        let repeated = self.log.iter().any(|earlier| earlier.id == event.id);
+        if !(repeated && counts_once(&event)) {
+            event.occurred_at = self.now.fixed_offset();
+            self.state.apply(&event);
+            self.books.post(postings(&event));
+            self.log.push(event);
+        }
+        self
+    }
+
     fn fold(&mut self, id: &OrderId, event: Event) {
         let order = self.orders.entry(id.clone()).or_default();
         let booked_before = order.confirmation.standing();
         order.apply(&event, self.now);
         order.read_back(&event.data);
-        self.contract.apply(&event);
-        self.contract.note(id.as_str(), order, booked_before);
+        self.state.apply(&event);
+        self.state.note(id.as_str(), order, booked_before);
         self.books.post(postings(&event));
         self.log.push(event);
         assert!(self.books.trial_balance().is_zero());
@@ -112,7 +128,7 @@ impl World {
     fn decide(&mut self, id: &OrderId) {
         for _ in 0..20 {
             let order = self.orders.entry(id.clone()).or_default();
-            let Some(decision) = coordinator::decide(order, &self.contract, self.now, &self.policy) else { return };
+            let Some(decision) = coordinator::decide(order, &self.state, self.now, &self.policy) else { return };
             if let Some(Guard::RefundNotClaimed(refund)) = decision.guard
                 && self.refunds_claimed
             {
@@ -127,7 +143,7 @@ impl World {
     }
 
     pub fn wanted(&self, number: u8) -> Vec<Wanted> {
-        coordinator::wanted_calls(self.order(number), &self.policy)
+        coordinator::wanted_calls(self.order(number), &self.stream, &self.policy)
     }
 
     pub fn count(&self, event_type: &str) -> usize {
@@ -144,34 +160,15 @@ impl World {
     }
 
     pub fn confirm(&mut self, number: u8, amount: &str) -> &mut Self {
-        let data = RepaymentConfirmed {
-            target: name("cdb"),
-            amount: yuan(amount),
-            bank_ref: None,
-            booked_date: None,
-            principal: None,
-            interest: None,
-            evidence: Evidence::Query,
-        };
-        self.read(number, data)
+        self.read(number, confirmed(amount))
     }
 
     pub fn fail(&mut self, number: u8) -> &mut Self {
-        let data = ConfirmationFailed {
-            target: name("cdb"),
-            tries: 1,
-            code: "F01".into(),
-            message: "not booked".into(),
-            evidence: Evidence::Query,
-        };
-        self.read(number, data)
+        self.read(number, failed("cdb", 1, false))
     }
 
     pub fn uncertain(&mut self, number: u8, tries: u8) -> &mut Self {
-        self.read(
-            number,
-            ConfirmationUncertain { target: name("cdb"), tries, code: "U01".into(), evidence: Evidence::Query },
-        )
+        self.read(number, unknown("cdb", tries))
     }
 
     pub fn resolve(&mut self, number: u8, outcome: Resolution) -> &mut Self {
@@ -196,48 +193,8 @@ impl World {
     }
 
     pub fn complete(&mut self, number: u8, txn: &str, amount: &str) -> &mut Self {
-        let data = RefundCompleted {
-            refund_id: self.refund_id(number, txn),
-            channel: name("ums-pos"),
-            amount: yuan(amount),
-            channel_refund_no: None,
-            fee_netted: None,
-            business_date: self.now.date_naive(),
-            evidence: Evidence::SyncResponse,
-        };
+        let capture = self.order(number).captures.iter().find(|capture| capture.channel_txn_no == txn).unwrap();
+        let data = completed(self.refund_id(number, txn), capture.channel.as_str(), amount);
         self.read(number, data)
-    }
-}
-
-pub fn request(amount: &str) -> RepaymentRequested {
-    let noon = DateTime::parse_from_rfc3339("2025-03-10T09:00:00+08:00").unwrap();
-    RepaymentRequested {
-        channel: name("ums-pos"),
-        beneficiary: name("cdb"),
-        student: Uuid::from_u128(1),
-        contract: "K".into(),
-        contract_type: "origin".into(),
-        amount: yuan(amount),
-        method: Some(Method::Card),
-        enrolment: EnrolmentAnswer { result: Enrolment::Enrolled, checked_at: noon },
-        quote: ContractAnswer { found: true, outstanding: None, overdue: None, as_of: noon },
-        consent: Consent { version: "1".into(), consented_at: noon },
-        payer: None,
-        merchant_id: None,
-        terminal_id: None,
-    }
-}
-
-pub fn capture(txn: &str, amount: &str) -> PaymentCaptured {
-    PaymentCaptured {
-        channel: name("ums-pos"),
-        channel_txn_no: txn.into(),
-        method: Method::Card,
-        amount: yuan(amount),
-        business_date: "2025-03-10".parse().unwrap(),
-        fee: None,
-        instrument_masked: None,
-        terminal: None,
-        evidence: Evidence::AsyncNotice,
     }
 }

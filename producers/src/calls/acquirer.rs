@@ -1,9 +1,10 @@
-//! The acquirer's side of a refund. The request number names it: sent again under the same number, the money moves
-//! once.
+//! The acquirer's side: what was paid, refunds, and debits under a mandate.
 
-use chrono::NaiveDate;
-use schemas::{Amount, Name, OrderId};
+use chrono::{DateTime, FixedOffset, NaiveDate};
+use schemas::{Amount, Name, OrderId, events::Method};
 use serde::{Deserialize, Serialize};
+
+use super::movement::{MovementResult, Reply};
 
 /// `POST {acquirer}/refunds`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,20 +16,10 @@ pub struct RefundOrder {
     pub amount: Amount,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefundResult {
-    Success,
-    Accepted,
-    Processing,
-    Refused,
-    NotFound,
-}
-
 /// The answer to a refund and to `GET {acquirer}/refunds/{refund_request_no}`, on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefundReply {
-    pub result: RefundResult,
+    pub result: MovementResult,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund_no: Option<String>,
     /// The acquirer's accounting day of the refund.
@@ -43,56 +34,122 @@ pub struct RefundReply {
     pub retryable: bool,
 }
 
-/// What the acquirer says about a refund, or that it says nothing.
+/// The payer has the money back.
 #[derive(Clone, Debug, PartialEq)]
-pub enum RefundAnswer {
-    Completed {
-        refund_no: Option<String>,
-        business_date: Option<NaiveDate>,
-    },
-    /// Taken, and not yet done.
-    Accepted,
-    Processing,
-    /// Definitely not refunded.
-    Refused {
-        code: String,
-        message: String,
-        retryable: bool,
-    },
-    /// Only a query says so: the acquirer has no such request.
-    NotKnown,
-    /// Perhaps refunded, perhaps not.
-    Unknown {
-        why: String,
-    },
+pub struct Refunded {
+    pub refund_no: Option<String>,
+    pub business_date: Option<NaiveDate>,
 }
 
-impl RefundReply {
-    pub(super) fn answers_the_order(self) -> RefundAnswer {
-        match self.result {
-            RefundResult::Success => self.completed(),
-            RefundResult::Accepted | RefundResult::Processing => RefundAnswer::Accepted,
-            RefundResult::Refused => self.refused(),
-            RefundResult::NotFound => {
-                RefundAnswer::Unknown { why: "a refund was answered with \"not found\"".to_owned() }
-            }
+impl Reply for RefundReply {
+    type Done = Refunded;
+
+    fn result(&self) -> MovementResult {
+        self.result
+    }
+
+    fn refusal(&self) -> (&str, &str, bool) {
+        (&self.code, &self.message, self.retryable)
+    }
+
+    fn done(self) -> Refunded {
+        Refunded { refund_no: self.refund_no, business_date: self.business_date }
+    }
+}
+
+/// `POST {acquirer}/debits`: take from the holder what was bought with the card. The order number names it, so that no
+/// purchase is debited twice, however often it is tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DebitOrder {
+    pub debit_no: OrderId,
+    pub agreement_no: String,
+    pub school: Name,
+    pub merchant: String,
+    pub amount: Amount,
+}
+
+/// The answer to a debit and to `GET {acquirer}/debits/{debit_no}`, on the wire.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DebitReply {
+    pub result: MovementResult,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_txn_no: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub business_date: Option<NaiveDate>,
+    #[serde(default)]
+    pub code: String,
+    #[serde(default)]
+    pub message: String,
+}
+
+/// The holder was debited.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Debited {
+    /// The channel's number; without one, the order's own tells debits apart.
+    pub channel_txn_no: Option<String>,
+    pub business_date: Option<NaiveDate>,
+}
+
+impl Reply for DebitReply {
+    type Done = Debited;
+
+    fn result(&self) -> MovementResult {
+        self.result
+    }
+
+    fn refusal(&self) -> (&str, &str, bool) {
+        (&self.code, &self.message, true)
+    }
+
+    fn done(self) -> Debited {
+        Debited { channel_txn_no: self.channel_txn_no, business_date: self.business_date }
+    }
+}
+
+/// `GET {acquirer}/payments/{order_no}`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PaymentReply {
+    pub result: PaymentResult,
+    #[serde(default)]
+    pub captures: Vec<FoundCapture>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentResult {
+    Captured,
+    NotFound,
+}
+
+/// A capture as a query finds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FoundCapture {
+    pub channel: Name,
+    pub channel_txn_no: String,
+    pub method: Method,
+    pub amount: Amount,
+    pub business_date: NaiveDate,
+    pub captured_at: DateTime<FixedOffset>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee: Option<Amount>,
+}
+
+/// What the channel says about the payment of an order, or that it says nothing. "Not found" may be too early, so it is no
+/// "no" either.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PaymentAnswer {
+    Paid(Vec<FoundCapture>),
+    Unknown { code: String },
+}
+
+impl From<PaymentReply> for PaymentAnswer {
+    fn from(reply: PaymentReply) -> Self {
+        // Nobody can say what a capture of nothing means, and its event could not be read back from the log.
+        let sound = reply.captures.iter().all(|capture| !capture.amount.is_zero());
+        match reply.result {
+            PaymentResult::Captured if sound && !reply.captures.is_empty() => Self::Paid(reply.captures),
+            PaymentResult::Captured => Self::Unknown { code: "CAPTURED_NOTHING".to_owned() },
+            PaymentResult::NotFound => Self::Unknown { code: "NOT_FOUND".to_owned() },
         }
-    }
-
-    pub(super) fn answers_the_query(self) -> RefundAnswer {
-        match self.result {
-            RefundResult::Success => self.completed(),
-            RefundResult::Accepted | RefundResult::Processing => RefundAnswer::Processing,
-            RefundResult::Refused => self.refused(),
-            RefundResult::NotFound => RefundAnswer::NotKnown,
-        }
-    }
-
-    fn completed(self) -> RefundAnswer {
-        RefundAnswer::Completed { refund_no: self.refund_no, business_date: self.business_date }
-    }
-
-    fn refused(self) -> RefundAnswer {
-        RefundAnswer::Refused { code: self.code, message: self.message, retryable: self.retryable }
     }
 }

@@ -18,8 +18,22 @@ fn bank(reply: serde_json::Value) -> BankAnswer {
     serde_json::from_value::<BankReply>(reply).unwrap().into()
 }
 
+fn party() -> Name {
+    "ums-pos".parse().unwrap()
+}
+
 fn refund(reply: serde_json::Value) -> RefundReply {
     serde_json::from_value(reply).unwrap()
+}
+
+fn sent() -> RefundOrder {
+    RefundOrder {
+        refund_request_no: "R1".to_owned(),
+        channel: party(),
+        channel_txn_no: "t1".to_owned(),
+        order_no: format!("L{}", "A".repeat(29)).parse().unwrap(),
+        amount: "800.00".parse().unwrap(),
+    }
 }
 
 #[test]
@@ -52,14 +66,14 @@ fn every_answer_of_the_bank_is_read() {
 #[test]
 fn only_a_query_can_say_that_a_refund_is_not_known() {
     let not_found = refund(json!({"result": "not_found"}));
-    assert_eq!(not_found.clone().answers_the_query(), RefundAnswer::NotKnown);
-    assert!(matches!(not_found.answers_the_order(), RefundAnswer::Unknown { .. }));
+    assert_eq!(movement::of_a_question(not_found.clone()), Movement::NotKnown);
+    assert!(matches!(movement::of_an_order(not_found), Movement::Unknown { .. }));
 }
 
 #[test]
 fn a_refusal_without_a_word_about_retries_is_left_to_a_person() {
-    let refused = refund(json!({"result": "refused", "code": "E9", "message": "closed"})).answers_the_order();
-    let expected = RefundAnswer::Refused { code: "E9".to_owned(), message: "closed".to_owned(), retryable: false };
+    let refused = movement::of_an_order(refund(json!({"result": "refused", "code": "E9", "message": "closed"})));
+    let expected = Movement::Refused { code: "E9".to_owned(), message: "closed".to_owned(), retryable: false };
     assert_eq!(refused, expected);
 }
 
@@ -88,10 +102,13 @@ async fn what_is_no_answer_says_nothing_about_the_refund() {
     ] {
         let url = service(status, body).await;
         let calls = Calls::new(CallsConfig::new(&url, &url)).unwrap();
-        assert!(matches!(calls.refund_result("R1").await, RefundAnswer::Unknown { .. }), "{code}");
+        assert!(matches!(calls.refund_result(&sent()).await, Movement::Unknown { .. }), "{code}");
         let order_no = format!("L{}", "A".repeat(29)).parse().unwrap();
         let question = RepaymentQuestion { order_no, channel_txn_no: "t1".to_owned(), amount: "1.00".parse().unwrap() };
-        assert_eq!(calls.repayment_result(&question).await, BankAnswer::Unreachable { code: code.to_owned() });
+        assert_eq!(
+            calls.repayment_result(&party(), &question).await,
+            BankAnswer::Unreachable { code: code.to_owned() }
+        );
     }
 }
 
@@ -100,7 +117,7 @@ async fn a_refusal_in_the_acquirers_own_words_counts_whatever_its_status() {
     let url =
         service(StatusCode::CONFLICT, json!({"result": "refused", "code": "E1", "retryable": true}).to_string()).await;
     let calls = Calls::new(CallsConfig::new(&url, &url)).unwrap();
-    assert!(matches!(calls.refund_result("R1").await, RefundAnswer::Refused { retryable: true, .. }));
+    assert!(matches!(calls.refund_result(&sent()).await, Movement::Refused { retryable: true, .. }));
 }
 
 #[tokio::test]
@@ -109,8 +126,18 @@ async fn nobody_listening_is_no_answer() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let calls = Calls::new(CallsConfig::new(&url, &url)).unwrap();
-    assert!(matches!(calls.refund_result("R1").await, RefundAnswer::Unknown { .. }));
-    assert!(matches!(Calls::new(CallsConfig::new("nonsense", &url)), Err(CallsError::Url { .. })));
+    assert!(matches!(calls.refund_result(&sent()).await, Movement::Unknown { .. }));
+    let told = |config| Calls::new(config).unwrap_err().to_string();
+    let nonsense = told(CallsConfig::new("nonsense", &url));
+    assert!(nonsense.contains("calls.bank_url (LEDGER_CALLS__BANK_URL)"), "{nonsense}");
+    assert!(told(CallsConfig::default()).contains("nobody can be called"));
+}
+
+#[test]
+fn an_address_holds_the_name_of_whom_it_belongs_to() {
+    let school = "school-1".parse().unwrap();
+    assert_eq!(address("https://host/{name}/api", &school, "credits"), "https://host/school-1/api/credits");
+    assert_eq!(address("https://host", &school, "credits"), "https://host/credits");
 }
 
 #[tokio::test]
@@ -144,10 +171,10 @@ async fn a_bank_with_an_authority_of_its_own_is_called_once_that_is_trusted() {
         let url = format!("https://{host}:{port}");
         Calls::new(CallsConfig { ca_file, ..CallsConfig::new(&url, &url) })
     };
-    let answer = calls("localhost", bank.clone()).unwrap().refund_result("R1").await;
-    assert!(matches!(answer, RefundAnswer::Completed { .. }), "{answer:?}");
+    let answer = calls("localhost", bank.clone()).unwrap().refund_result(&sent()).await;
+    assert!(matches!(answer, Movement::Done(_)), "{answer:?}");
     for (host, ca_file) in [("localhost", PathBuf::new()), ("localhost", stranger), ("127.0.0.1", bank)] {
-        let RefundAnswer::Unknown { why } = calls(host, ca_file).unwrap().refund_result("R1").await else {
+        let Movement::Unknown { why, .. } = calls(host, ca_file).unwrap().refund_result(&sent()).await else {
             panic!("{host} was trusted")
         };
         assert!(why.contains("certificate"), "{why}");

@@ -68,7 +68,7 @@ pub fn rebuild(client: &mut Client, publisher: &Publisher, runtime: &Handle) -> 
         "update engine.fence set next_offset = 0, owner = null, lease_until = null where projection = $1",
         &[&PROJECTION],
     )?;
-    tx.batch_execute("truncate coordinator.orders, coordinator.contracts, coordinator.outbox")?;
+    tx.batch_execute("truncate coordinator.orders, coordinator.streams, coordinator.outbox")?;
     tx.execute(
         "insert into coordinator.live_from (partition, \"offset\") select * from unnest($1::int[], $2::bigint[])
          on conflict (partition) do update set \"offset\" = excluded.\"offset\"",

@@ -20,12 +20,12 @@ use postgres::{Client, GenericClient, Transaction};
 use rules::{
     LogTime,
     business_day::shanghai,
-    contract::LoanContract,
-    coordinator::{Guard, decide, due_at, refund_key, unwanted_calls, wanted_calls},
+    coordinator::{Guard, When, decide, due_at, refund_key, unwanted_calls, wanted_calls},
     order::Order,
     policy::Policy,
+    stream::{StreamState, counts_once},
 };
-use schemas::{About, Event, OrderId, Position, Stream};
+use schemas::{About, Event, OrderId, Position, Stream, StreamKind};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -43,7 +43,7 @@ pub const PROJECTION: &str = "coordinator";
 pub const SOURCE: &str = "/ledger/coordinator";
 
 const ORDERS_KEPT: usize = 20_000;
-const CONTRACTS_KEPT: usize = 20_000;
+const STREAMS_KEPT: usize = 20_000;
 /// More decisions than this on one order at one moment can only be a fault in the rules.
 const DECISIONS_MAX: usize = 32;
 /// At most this many orders fall due in one batch; the next batch takes the rest.
@@ -56,19 +56,20 @@ pub struct Coordinator {
     publisher: Publisher,
     runtime: Handle,
     orders: Store<Order>,
-    contracts: Store<LoanContract>,
+    streams: Store<StreamState>,
     outbox: Outbox,
     /// By partition: below this offset nothing is decided. Empty once everything has been read.
     live_from: BTreeMap<i32, i64>,
     partitions: Vec<i32>,
 }
 
-/// A record of the batch, on the stream of a loan.
+/// A record of the batch, on a stream that has orders.
 struct Read {
     partition: i32,
     offset: i64,
     recorded_at: LogTime,
     stream: Stream,
+    kind: StreamKind,
     /// `None` for a dead letter.
     event: Option<Event>,
 }
@@ -91,23 +92,23 @@ impl Coordinator {
             publisher,
             runtime,
             orders: Store::new("coordinator.orders", Vec::new(), ORDERS_KEPT),
-            contracts: Store::new("coordinator.contracts", Vec::new(), CONTRACTS_KEPT),
+            streams: Store::new("coordinator.streams", Vec::new(), STREAMS_KEPT),
             outbox: Outbox::default(),
             live_from: BTreeMap::new(),
             partitions: Vec::new(),
         }
     }
 
-    /// Brings every order and contract that the batch can touch into memory: those it names, and those that lapse
+    /// Brings every order and stream that the batch can touch into memory: those it names, and those that lapse
     /// while it is read.
     fn load(&mut self, tx: &mut Transaction<'_>, reads: &[Read], batch: &Batch) -> Result<(), StreamError> {
-        self.contracts.load(tx, reads.iter().map(|read| read.stream.as_str()))?;
+        self.streams.load(tx, reads.iter().map(|read| read.stream.as_str()))?;
         let mut orders: BTreeSet<&str> = reads.iter().filter_map(Read::order_id).collect();
         for read in reads {
-            let contract = self.contracts.get(read.stream.as_str());
-            if let (Some(contract), Some(now)) = (contract, batch.log_times.get(&read.partition)) {
-                orders.extend(contract.state.lapsing(*now));
-                orders.extend(contract.state.waiting.iter().map(String::as_str));
+            let stream = self.streams.get(read.stream.as_str());
+            if let (Some(stream), Some(now)) = (stream, batch.log_times.get(&read.partition)) {
+                orders.extend(stream.state.lapsing(*now));
+                orders.extend(stream.state.waiting.iter().map(String::as_str));
             }
         }
         self.orders.load(tx, orders)
@@ -115,13 +116,13 @@ impl Coordinator {
 
     /// One record: what is due by its time comes first, then the record itself, then what follows from it.
     fn read(&mut self, tx: &mut Transaction<'_>, read: &Read, work: &mut Work) -> Result<(), StreamError> {
-        let contract = self.contracts.row(read.stream.as_str(), read.partition);
+        let stream = row(&mut self.streams, &read.stream, read.kind, read.partition);
         let Some(event) = &read.event else {
-            contract.state.unread.insert((read.partition, read.offset));
-            contract.touch();
+            stream.state.unread.insert((read.partition, read.offset));
+            stream.touch();
             return Ok(());
         };
-        let lapsing: Vec<String> = contract.state.lapsing(read.recorded_at).map(str::to_owned).collect();
+        let lapsing: Vec<String> = stream.state.lapsing(read.recorded_at).into_iter().map(str::to_owned).collect();
         for order_id in lapsing {
             self.settle(tx, &order_id, read.partition, read.recorded_at, None, work)?;
         }
@@ -131,12 +132,16 @@ impl Coordinator {
                     self.settle(tx, &event.subject, read.partition, read.recorded_at, Some(event), work)?;
                 }
             }
-            About::Contract => {
-                let contract = self.contracts.row(read.stream.as_str(), read.partition);
-                contract.state.apply(event);
-                contract.touch();
-                if !contract.state.is_paused() {
-                    for order_id in std::mem::take(&mut contract.state.waiting) {
+            About::Stream => {
+                let stream = row(&mut self.streams, &read.stream, read.kind, read.partition);
+                if counts_once(event) && stream.admit(event.id, event.business_digest(), read.offset) != Verdict::Fresh
+                {
+                    return Ok(());
+                }
+                stream.state.apply(event);
+                stream.touch();
+                if !stream.state.is_paused() {
+                    for order_id in std::mem::take(&mut stream.state.waiting) {
                         self.settle(tx, &order_id, read.partition, read.recorded_at, Some(event), work)?;
                     }
                 }
@@ -151,8 +156,8 @@ impl Coordinator {
         let order = self.orders.row(&event.subject, read.partition);
         match order.admit(event.id, event.business_digest(), read.offset) {
             Verdict::Fresh => {
-                let contract = self.contracts.row(read.stream.as_str(), read.partition);
-                apply(order, contract, event, read.recorded_at);
+                let stream = row(&mut self.streams, &read.stream, read.kind, read.partition);
+                apply(order, stream, event, read.recorded_at);
                 order.state.read_back(&event.data);
                 true
             }
@@ -180,20 +185,20 @@ impl Coordinator {
     ) -> Result<(), StreamError> {
         let id = parse(order_id)?;
         let order = self.orders.row(order_id, partition);
-        let contract = self.contracts.row(id.stream().as_str(), partition);
+        let stream = row(&mut self.streams, &id.stream(), id.kind(), partition);
         if self.live_from.contains_key(&partition) {
             // What is missing here may stand further on in the log; it is looked at once everything has been read.
             order.set_due(order.state.request.as_ref().map(|request| request.recorded_at).or(Some(now)));
             return Ok(());
         }
-        if contract.state.is_paused() {
-            contract.state.waiting.insert(order_id.to_owned());
-            contract.touch();
+        if stream.state.is_paused() {
+            stream.state.waiting.insert(order_id.to_owned());
+            stream.touch();
             order.set_due(None);
             return Ok(());
         }
         let mut decisions = 0..DECISIONS_MAX;
-        while let Some(decision) = decide(&order.state, &contract.state, now, &self.policy) {
+        while let Some(decision) = decide(&order.state, &stream.state, now, &self.policy) {
             if decisions.next().is_none() {
                 return Err(StreamError::Fatal(format!("the rules do not come to an end with {id}")));
             }
@@ -213,7 +218,7 @@ impl Coordinator {
                 let what = event.data.event_type();
                 return Err(StreamError::Fatal(format!("the rules decide {what} of {id} a second time")));
             }
-            apply(order, contract, &event, now);
+            apply(order, stream, &event, now);
             self.outbox.push(partition, event);
         }
         order.set_due(due_at(&order.state, &self.policy).filter(|due| *due > now));
@@ -233,7 +238,7 @@ impl Coordinator {
         self.orders.load(tx, due.iter().map(String::as_str))?;
         let streams =
             due.iter().map(|id| Ok(parse(id)?.stream().to_string())).collect::<Result<Vec<_>, StreamError>>()?;
-        self.contracts.load(tx, streams.iter().map(String::as_str))?;
+        self.streams.load(tx, streams.iter().map(String::as_str))?;
         for order_id in &due {
             let Some(partition) = self.orders.get(order_id).map(Row::partition) else { continue };
             let Some(now) = log_times.get(&partition) else { continue };
@@ -261,7 +266,12 @@ impl Coordinator {
             };
             let correlation_id = order.state.correlation_id;
             unwanted.extend(unwanted_calls(&order.state));
-            wanted.extend(wanted_calls(&order.state, &self.policy).into_iter().map(|call| {
+            wanted.extend(wanted_calls(&order.state, &id.stream(), &self.policy).into_iter().map(|call| {
+                let due_at = match call.when {
+                    When::Now => Some(now),
+                    When::NotBefore(time) => Some(time),
+                    When::ByFile => None,
+                };
                 NewTask {
                     payload: TaskPayload {
                         order_id: id.clone(),
@@ -271,7 +281,7 @@ impl Coordinator {
                     }
                     .to_json(),
                     key: call.key,
-                    due_at: call.due_at.unwrap_or(now),
+                    due_at,
                     unknown: call.submitted,
                 }
             }));
@@ -298,16 +308,28 @@ fn parse(order_id: &str) -> Result<OrderId, StreamError> {
     order_id.parse().map_err(|error| StreamError::Fatal(format!("coordinator.orders: {error}")))
 }
 
-fn apply(order: &mut Row<Order>, contract: &mut Row<LoanContract>, event: &Event, at: LogTime) {
-    let booked_before = order.state.confirmation.standing();
-    order.state.apply(event, at);
-    contract.state.apply(event);
-    contract.state.note(&event.subject, &order.state, booked_before);
-    order.touch();
-    contract.touch();
+/// The row of a stream that has been loaded.
+fn row<'a>(
+    streams: &'a mut Store<StreamState>,
+    stream: &Stream,
+    kind: StreamKind,
+    partition: i32,
+) -> &'a mut Row<StreamState> {
+    let row = streams.row(stream.as_str(), partition);
+    row.state.of(kind);
+    row
 }
 
-/// Reads what is about loans. A record that cannot be read stands in the view of dead letters; nothing is decided on
+fn apply(order: &mut Row<Order>, stream: &mut Row<StreamState>, event: &Event, at: LogTime) {
+    let booked_before = order.state.confirmation.standing();
+    order.state.apply(event, at);
+    stream.state.apply(event);
+    stream.state.note(&event.subject, &order.state, booked_before);
+    order.touch();
+    stream.touch();
+}
+
+/// Reads what is about orders and their streams. A record that cannot be read stands in the view of dead letters; nothing is decided on
 /// its stream until a person has dealt with it, and all others go on.
 fn decode(batch: &Batch) -> Vec<Read> {
     let decode = |record: &engine::log::Record| {
@@ -320,7 +342,8 @@ fn decode(batch: &Batch) -> Vec<Read> {
             None => str::from_utf8(&record.key).ok()?.parse().ok()?,
         };
         let Position { partition, offset } = record.position;
-        stream.is_loan().then_some(Read { partition, offset, recorded_at: record.timestamp, stream, event })
+        let kind = stream.kind()?;
+        Some(Read { partition, offset, recorded_at: record.timestamp, stream, kind, event })
     };
     batch.records.iter().filter_map(decode).collect()
 }
@@ -338,7 +361,7 @@ impl Handler for Coordinator {
         let reads = decode(batch);
         let mut work = Work::default();
         self.orders.begin_batch();
-        self.contracts.begin_batch();
+        self.streams.begin_batch();
         self.load(tx, &reads, batch)?;
         for read in &reads {
             self.read(tx, read, &mut work)?;
@@ -348,7 +371,7 @@ impl Handler for Coordinator {
             self.look_up_next_due(tx)?;
         }
         self.settle_due(tx, batch, &mut work)?;
-        self.contracts.write(tx)?;
+        self.streams.write(tx)?;
         self.plan_calls(tx, &work)?;
         self.outbox.write(tx)?;
         Ok(())
@@ -369,7 +392,7 @@ impl Handler for Coordinator {
 
     fn reset(&mut self) {
         self.orders.clear();
-        self.contracts.clear();
+        self.streams.clear();
         self.outbox = Outbox::default();
     }
 }

@@ -24,19 +24,24 @@ pub enum Role {
     Channel,
     /// Books repayments.
     Bank,
+    /// Runs the card host and the fee system.
+    School,
     /// A person of ours, by an opaque name.
     Operator,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a source is /channels/<name>, /banks/<name> or /operators/<name>")]
+#[error("a source is /channels/<name>, /banks/<name>, /schools/<name> or /operators/<name>")]
 pub struct SourceError;
 
 impl Role {
+    const ALL: &[Self] = &[Self::Channel, Self::Bank, Self::School, Self::Operator];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Channel => "channel",
             Self::Bank => "bank",
+            Self::School => "school",
             Self::Operator => "operator",
         }
     }
@@ -46,6 +51,7 @@ impl Role {
         match self {
             Self::Channel => "channels",
             Self::Bank => "banks",
+            Self::School => "schools",
             Self::Operator => "operators",
         }
     }
@@ -62,8 +68,7 @@ impl FromStr for Source {
 
     fn from_str(text: &str) -> Result<Self, SourceError> {
         let (folder, name) = text.strip_prefix('/').and_then(|path| path.split_once('/')).ok_or(SourceError)?;
-        let role = [Role::Channel, Role::Bank, Role::Operator].into_iter().find(|role| role.folder() == folder);
-        let role = role.ok_or(SourceError)?;
+        let role = Role::ALL.iter().copied().find(|role| role.folder() == folder).ok_or(SourceError)?;
         Ok(Self { role, name: name.parse().map_err(|_| SourceError)? })
     }
 }
@@ -91,9 +96,12 @@ impl From<Source> for String {
 const CHANNEL: &[Role] = &[Role::Channel];
 const BANK: &[Role] = &[Role::Bank];
 const OPERATOR: &[Role] = &[Role::Operator];
+const SCHOOL: &[Role] = &[Role::School];
 const CHANNEL_BANK: &[Role] = &[Role::Channel, Role::Bank];
+const CHANNEL_SCHOOL: &[Role] = &[Role::Channel, Role::School];
 const CHANNEL_OPERATOR: &[Role] = &[Role::Channel, Role::Operator];
-const BANK_OPERATOR: &[Role] = &[Role::Bank, Role::Operator];
+const BANK_SCHOOL: &[Role] = &[Role::Bank, Role::School];
+const BANK_SCHOOL_OPERATOR: &[Role] = &[Role::Bank, Role::School, Role::Operator];
 /// Decisions of the coordinator and acts of the executor and the doors.
 const LEDGER_ONLY: &[Role] = &[];
 
@@ -102,12 +110,27 @@ const LEDGER_ONLY: &[Role] = &[];
 pub const REPORTERS: &[(&str, &[Role])] = &[
     (e::RepaymentEnrolmentChecked::TYPE, CHANNEL_BANK),
     (e::LoanContractQuoted::TYPE, CHANNEL_BANK),
-    // Asked for at a door of its own, which derives the order and its stream from the contract.
+    (e::CardholderLinked::TYPE, CHANNEL_SCHOOL),
+    (e::CardholderUnlinked::TYPE, CHANNEL_SCHOOL),
+    (e::WithholdingMandateSigned::TYPE, CHANNEL),
+    (e::WithholdingMandateEnded::TYPE, CHANNEL),
+    (e::SpendingLimitSet::TYPE, CHANNEL_SCHOOL),
+    (e::CardSuspended::TYPE, CHANNEL_SCHOOL),
+    (e::CardReinstated::TYPE, CHANNEL_SCHOOL),
+    (e::SubsidyGranted::TYPE, SCHOOL),
+    (e::FeeItemAssessed::TYPE, SCHOOL),
+    (e::FeeItemAdjusted::TYPE, SCHOOL),
+    // Asked for at doors of their own, which derive the order and its stream from the contract, card or student.
     (e::RepaymentRequested::TYPE, LEDGER_ONLY),
+    (e::TopUpRequested::TYPE, LEDGER_ONLY),
+    (e::FeePaymentRequested::TYPE, LEDGER_ONLY),
+    (e::PurchaseRequested::TYPE, LEDGER_ONLY),
+    (e::OfflinePurchaseUploaded::TYPE, LEDGER_ONLY),
     (e::OrderAccepted::TYPE, LEDGER_ONLY),
     (e::OrderRejected::TYPE, LEDGER_ONLY),
     (e::OrderExpired::TYPE, LEDGER_ONLY),
     (e::OrderCancelled::TYPE, CHANNEL_OPERATOR),
+    (e::PayerClaimRecorded::TYPE, CHANNEL),
     (e::PaymentInitiated::TYPE, CHANNEL),
     (e::PaymentCaptured::TYPE, CHANNEL),
     (e::PaymentDeclined::TYPE, CHANNEL),
@@ -119,12 +142,21 @@ pub const REPORTERS: &[(&str, &[Role])] = &[
     (e::ChargebackClosed::TYPE, CHANNEL_OPERATOR),
     (e::ConfirmationRequested::TYPE, LEDGER_ONLY),
     (e::RepaymentConfirmed::TYPE, BANK),
-    (e::ConfirmationFailed::TYPE, BANK),
-    (e::ConfirmationUncertain::TYPE, BANK),
-    (e::ConfirmationResolved::TYPE, BANK_OPERATOR),
-    (e::ConfirmationRevoked::TYPE, BANK_OPERATOR),
+    (e::CardCredited::TYPE, SCHOOL),
+    (e::CardValueLoaded::TYPE, SCHOOL),
+    (e::FeePosted::TYPE, SCHOOL),
+    (e::ConfirmationFailed::TYPE, BANK_SCHOOL),
+    (e::ConfirmationUncertain::TYPE, BANK_SCHOOL),
+    (e::ConfirmationResolved::TYPE, BANK_SCHOOL_OPERATOR),
+    (e::ConfirmationRevoked::TYPE, BANK_SCHOOL_OPERATOR),
+    (e::OfflinePurchaseResolved::TYPE, OPERATOR),
+    (e::PurchasePosted::TYPE, LEDGER_ONLY),
+    (e::PurchaseRefunded::TYPE, CHANNEL_SCHOOL),
+    (e::WithholdingUncollected::TYPE, OPERATOR),
     (e::ReceiptPrinted::TYPE, CHANNEL),
     (e::ReceiptReprinted::TYPE, CHANNEL),
+    (e::FiscalReceiptIssued::TYPE, CHANNEL_SCHOOL),
+    (e::FiscalReceiptReversed::TYPE, CHANNEL_SCHOOL),
     (e::RefundRequested::TYPE, CHANNEL_OPERATOR),
     (e::RefundRejected::TYPE, LEDGER_ONLY),
     (e::RefundInitiated::TYPE, LEDGER_ONLY),
@@ -135,6 +167,7 @@ pub const REPORTERS: &[(&str, &[Role])] = &[
     (e::RefundCancelled::TYPE, LEDGER_ONLY),
     (e::RefundEscalated::TYPE, LEDGER_ONLY),
     (e::RefundPaidManually::TYPE, OPERATOR),
+    (e::RefundFileExported::TYPE, LEDGER_ONLY),
     (e::SettlementReported::TYPE, CHANNEL_OPERATOR),
     (e::SettlementReceived::TYPE, OPERATOR),
     (e::FundsRemitted::TYPE, OPERATOR),
@@ -147,11 +180,9 @@ pub fn check(source: &Source, event: &Event) -> Result<(), Refusal> {
     let event_type = event.data.event_type();
     let reporters = REPORTERS.iter().find(|(name, _)| *name == event_type).map_or(LEDGER_ONLY, |(_, roles)| *roles);
     if !reporters.contains(&source.role) {
-        return Err(not_yours(match reporters {
-            [] if event_type == e::RepaymentRequested::TYPE => {
-                "a repayment is asked for with POST /v1/loan-repayments, which makes the order".to_owned()
-            }
-            [] => format!("{event_type} is the ledger's own; nobody reports it"),
+        return Err(not_yours(match (reporters, asked_for_at(&event.data)) {
+            ([], Some(path)) => format!("this is asked for with POST {path}, which makes the order"),
+            ([], None) => format!("{event_type} is the ledger's own; nobody reports it"),
             _ => format!("{source} may not report {event_type}"),
         }));
     }
@@ -160,28 +191,53 @@ pub fn check(source: &Source, event: &Event) -> Result<(), Refusal> {
         return Err(not_yours(format!("{source} may not report for {other}")));
     }
     check_refund_origin(source, &event.data)?;
+    if matches!(&event.data, Data::WithholdingUncollected(data) if data.bearer.is_none()) {
+        return Err(not_yours("who gives a debit up names the bearer; the rest is the ledger's to say".to_owned()));
+    }
     check_stream(source, event, named)
+}
+
+/// Where a request is made, which no event can make.
+pub(super) fn asked_for_at(data: &Data) -> Option<&'static str> {
+    match data {
+        Data::RepaymentRequested(_) => Some("/v1/loan-repayments"),
+        Data::TopUpRequested(_) => Some("/v1/card-top-ups"),
+        Data::FeePaymentRequested(_) => Some("/v1/fee-payments"),
+        Data::PurchaseRequested(_) => Some("/v1/purchases"),
+        Data::OfflinePurchaseUploaded(_) => Some("/v1/offline-purchases"),
+        _ => None,
+    }
 }
 
 /// The order that an event is about, if the order says whether the speaker has to do with it. Money that came in says
 /// so by itself.
 pub fn order_to_look_at<'a>(source: &Source, event: &'a Event) -> Option<&'a str> {
-    let says_itself = source.role == Role::Operator || matches!(event.data, Data::PaymentCaptured(_));
+    let says_itself = match &event.data {
+        // A copy of a slip is no evidence, whoever brings it.
+        Data::ChargebackRepresented(_) => false,
+        data => source.role == Role::Operator || matches!(data, Data::PaymentCaptured(_)),
+    };
     (event.data.about() == About::Order && !says_itself).then_some(&event.subject)
 }
 
 /// A channel speaks about captures and refunds of its own, and about orders that were asked for or paid through it; a
-/// bank about repayments to itself. Of what nobody knows yet, nobody can say.
+/// bank or school about money for itself. Of what nobody knows yet, nobody can say.
 pub fn check_order(source: &Source, event: &Event, order: &Order) -> Result<(), Refusal> {
+    if let Data::ChargebackRepresented(data) = &event.data
+        && order.copies.contains(&data.evidence_sha256.to_ascii_lowercase())
+    {
+        let detail = "this is a reprinted slip, which no issuer takes as evidence; find the slip that was signed";
+        return Err(Refusal::new(RefusalCode::InvalidData, detail));
+    }
     let request = order.request.as_ref().map(|request| &request.data);
     let own = match source.role {
         Role::Operator => true,
-        Role::Bank => request.is_none_or(|request| request.beneficiary == source.name),
+        Role::Bank | Role::School => request.is_none_or(|request| *request.beneficiary() == source.name),
         Role::Channel => match channel_of(order, &event.data) {
             Some(channel) => *channel == source.name,
             None => {
                 let paid = order.captures.iter().map(|capture| &capture.channel);
-                let mut channels = paid.chain(request.map(|request| &request.channel)).peekable();
+                let mut channels = paid.chain(request.map(|request| request.channel())).peekable();
                 channels.peek().is_none() || channels.any(|channel| *channel == source.name)
             }
         },
@@ -208,13 +264,33 @@ fn not_yours(detail: String) -> Refusal {
     Refusal::new(RefusalCode::NotYours, detail)
 }
 
-/// The channel or bank that the data speaks for.
+/// The channel, bank or school that the data speaks for.
 fn party_named(role: Role, data: &Data) -> Option<&Name> {
     match data {
         // A channel passes on what the bank answered; a bank speaks for itself.
         Data::RepaymentEnrolmentChecked(data) => (role == Role::Bank).then_some(&data.bank),
         Data::LoanContractQuoted(data) => (role == Role::Bank).then_some(&data.bank),
+        // A channel says on which school's card; a school speaks for itself.
+        Data::CardholderLinked(data) => (role == Role::School).then_some(&data.school),
+        Data::CardholderUnlinked(data) => (role == Role::School).then_some(&data.school),
+        Data::SpendingLimitSet(data) => (role == Role::School).then_some(&data.school),
+        Data::CardSuspended(data) => (role == Role::School).then_some(&data.school),
+        Data::CardReinstated(data) => (role == Role::School).then_some(&data.school),
+        Data::PurchaseRefunded(data) => (role == Role::School).then_some(&data.school),
+        Data::SubsidyGranted(data) => Some(&data.school),
+        Data::FeeItemAssessed(data) => Some(&data.school),
+        Data::FeeItemAdjusted(data) => Some(&data.school),
+        Data::WithholdingMandateSigned(data) => Some(&data.channel),
+        Data::WithholdingMandateEnded(data) => Some(&data.channel),
         Data::RepaymentRequested(data) => Some(&data.channel),
+        Data::TopUpRequested(data) => Some(&data.channel),
+        Data::FeePaymentRequested(data) => Some(&data.channel),
+        Data::PurchaseRequested(data) => Some(&data.channel),
+        Data::OfflinePurchaseUploaded(data) => Some(&data.channel),
+        Data::CardCredited(data) => Some(&data.target),
+        Data::CardValueLoaded(data) => Some(&data.target),
+        Data::FeePosted(data) => Some(&data.target),
+        Data::RefundFileExported(data) => Some(&data.channel),
         Data::PaymentCaptured(data) => Some(&data.channel),
         Data::PaymentReversed(data) => Some(&data.channel),
         Data::ChargebackReceived(data) => Some(&data.channel),
@@ -242,6 +318,12 @@ fn party_named(role: Role, data: &Data) -> Option<&Name> {
         | Data::PaymentReversalFailed(_)
         | Data::ReceiptPrinted(_)
         | Data::ReceiptReprinted(_)
+        | Data::FiscalReceiptIssued(_)
+        | Data::FiscalReceiptReversed(_)
+        | Data::PayerClaimRecorded(_)
+        | Data::PurchasePosted(_)
+        | Data::OfflinePurchaseResolved(_)
+        | Data::WithholdingUncollected(_)
         | Data::RefundRequested(_)
         | Data::RefundRejected(_)
         | Data::RefundSubmitted(_)
@@ -269,7 +351,7 @@ fn check_refund_origin(source: &Source, data: &Data) -> Result<(), Refusal> {
 /// What is about a party as a whole stands on that party's stream, so that all of it stays in order.
 fn check_stream(source: &Source, event: &Event, named: Option<&Name>) -> Result<(), Refusal> {
     match event.data.about() {
-        About::Order | About::Contract => Ok(()),
+        About::Order | About::Stream => Ok(()),
         About::Channel => {
             let stream = Stream::channel(named.unwrap_or(&source.name));
             if event.stream == stream {

@@ -102,7 +102,12 @@ fn split(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
 }
 
 /// An event that this caller may append, in whose name.
-fn accept(text: &[u8], caller: &Caller, door: &Door, trace: Option<&str>) -> Result<(Source, Event), Refusal> {
+pub(super) fn accept(
+    text: &[u8],
+    caller: &Caller,
+    door: &Door,
+    trace: Option<&str>,
+) -> Result<(Source, Event), Refusal> {
     let mut event = Event::from_structured(text)?;
     let source = caller.source(&event.source)?;
     authority::check(source, &event)?;
@@ -114,7 +119,7 @@ fn accept(text: &[u8], caller: &Caller, door: &Door, trace: Option<&str>) -> Res
 }
 
 /// Refuses what is said about orders of others.
-async fn check_orders(
+pub(super) async fn check_orders(
     door: &Door,
     read: Vec<Result<(Source, Event), Refusal>>,
 ) -> Result<Vec<Result<Event, Refusal>>, OrderError> {

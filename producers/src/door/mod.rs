@@ -13,6 +13,7 @@ use axum::{
 };
 use deadpool_postgres::Pool;
 use engine::{clock::Clock, log::Log};
+use rules::policy::Policy;
 use serde::{Deserialize, Serialize};
 
 use crate::{publisher::Publisher, token::Tokens};
@@ -20,18 +21,26 @@ use crate::{publisher::Publisher, token::Tokens};
 pub mod authority;
 mod caller;
 mod events;
+mod fee_payments;
 mod health;
 mod ingest;
 mod json;
 pub(crate) mod known;
+mod notify;
 pub mod openapi;
 mod problem;
+mod purchases;
 mod repayments;
+mod requests;
+mod streams;
+mod top_ups;
 mod trace;
 
 pub use authority::Source;
 pub use caller::operators_only;
 pub(crate) use ingest::{Verdict, conflict, verdicts};
+pub(crate) use json::read as read_json;
+pub use notify::router as webhooks;
 pub use problem::{Code, DoorCode, Problem};
 
 /// How the door works; what is left out has a default.
@@ -68,7 +77,7 @@ pub struct Client {
     pub name: String,
     /// The bearer token: a secret.
     pub token: String,
-    /// Whom it may report for: `/channels/ums-pos`, `/banks/cdb`, `/operators/li`.
+    /// Whom it may report for: `/channels/ums-pos`, `/banks/cdb`, `/schools/school-1`, `/operators/li`.
     pub sources: Vec<Source>,
 }
 
@@ -88,6 +97,7 @@ pub struct Shared {
     topic: String,
     pool: Pool,
     tokens: Tokens,
+    policy: Policy,
     guests: caller::Guests,
     config: DoorConfig,
 }
@@ -109,11 +119,12 @@ impl Door {
         clock: Clock,
         pool: Pool,
         tokens: Tokens,
+        policy: Policy,
     ) -> Self {
         let topic = topic.into();
         let guests = caller::Guests::new(std::mem::take(&mut config.clients));
         let publisher = Publisher::new(log.clone(), topic.clone(), clock);
-        Self(Arc::new(Shared { publisher, log, topic, pool, tokens, guests, config }))
+        Self(Arc::new(Shared { publisher, log, topic, pool, tokens, policy, guests, config }))
     }
 
     /// Forgets old facts and idempotency keys, once an hour, for as long as the future is polled.
@@ -136,8 +147,17 @@ pub fn router(door: Door, others: Router) -> Router {
     let body_bytes_max = door.config.body_bytes_max;
     Router::new()
         .route("/v1/events", post(events::post))
+        .route("/v1/streams", post(streams::post))
         .route("/v1/loan-repayments", post(repayments::post))
-        .route("/v1/loan-repayments/{order_id}", get(repayments::get))
+        .route("/v1/loan-repayments/{order_id}", get(requests::get))
+        .route("/v1/card-top-ups", post(top_ups::post))
+        .route("/v1/card-top-ups/{order_id}", get(requests::get))
+        .route("/v1/fee-payments", post(fee_payments::post))
+        .route("/v1/fee-payments/{order_id}", get(requests::get))
+        .route("/v1/purchases", post(purchases::post))
+        .route("/v1/purchases/{order_id}", get(requests::get))
+        .route("/v1/offline-purchases", post(purchases::post_offline))
+        .route("/v1/offline-purchases/{order_id}", get(requests::get))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .with_state(door)

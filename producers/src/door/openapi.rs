@@ -15,8 +15,13 @@ use super::{
     Problem,
     authority::REPORTERS,
     events::{Appended, ItemResult},
+    fee_payments::FeePaymentRequest,
     health::Ready,
-    repayments::{Repayment, RepaymentRequest},
+    purchases::{OfflinePurchase, PurchaseRequest},
+    repayments::RepaymentRequest,
+    requests::OrderAnswer,
+    streams::{StreamAnswer, StreamQuestion},
+    top_ups::TopUpRequest,
 };
 
 const DEFINITIONS: &str = "/components/schemas";
@@ -70,7 +75,7 @@ fn cloud_event(generator: &mut SchemaGenerator) -> Map<String, Value> {
         data.remove("components");
         let Some(Value::String(name)) = data.remove("title") else { continue };
         let Some(about) = Data::about_of(event_type) else { continue };
-        let (subject, partition_key) = place(about, generator);
+        let (subject, partition_key) = place(event_type, about, generator);
         let reporters: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
         let folders: Vec<&str> = roles.iter().map(|role| role.folder()).collect();
         types.push(json!({
@@ -98,7 +103,7 @@ fn cloud_event(generator: &mut SchemaGenerator) -> Map<String, Value> {
             "specversion": { "const": "1.0" },
             "id": text("The publisher's own id; the ledger replaces it with the one that the fact has"),
             "type": text("One of the types below"),
-            "source": text("Who reports: /channels/<name>, /banks/<name> or /operators/<name>"),
+            "source": text("Who reports: /channels/<name>, /banks/<name>, /schools/<name> or /operators/<name>"),
             "subject": { "description": "The order number, for a type that is about an order" },
             "time": { "type": "string", "format": "date-time", "description": "When it happened, by the source's clock" },
             "partitionkey": { "description": "The stream; may be left out where the subject is an order number" },
@@ -135,13 +140,12 @@ fn refused(generator: &mut SchemaGenerator) -> Value {
 fn paths(asked: &mut SchemaGenerator, generator: &mut SchemaGenerator) -> Value {
     let appended = schema_of::<Appended>(generator);
     let items = json!({ "type": "array", "items": schema_of::<ItemResult>(generator) });
-    let repayment = schema_of::<Repayment>(generator);
     let problem = schema_of::<Problem>(generator);
     let refused = refused(generator);
     let one_or_all = |description: &str| answer(description, &json!({ "oneOf": [appended, items] }));
     let event = reference("CloudEvent");
     let shown: Value = serde_json::from_str(EVENT).unwrap_or_default();
-    json!({
+    let mut paths = json!({
         "/v1/events": { "post": {
             "operationId": "appendEvents",
             "summary": "Append one event, or a batch of which each event is taken or refused by itself",
@@ -172,37 +176,6 @@ fn paths(asked: &mut SchemaGenerator, generator: &mut SchemaGenerator) -> Value 
                 "default": refused,
             },
         } },
-        "/v1/loan-repayments": { "post": {
-            "operationId": "requestLoanRepayment",
-            "summary": "Ask for a repayment of a student loan, and hear whether it is admitted",
-            "parameters": [{
-                "name": "Idempotency-Key", "in": "header", "required": true,
-                "description": "Names this request: a repeat with the same key and content gets the same order",
-                "schema": { "type": "string", "minLength": 1, "maxLength": 128 }, "example": "slip-0001",
-            }],
-            "requestBody": { "required": true, "content": {
-                "application/json": { "schema": schema_of::<RepaymentRequest>(asked), "example": {
-                    "student": { "id_number": "11010519491231002X" },
-                    "contract": { "reference": "K-2025-1", "type": "origin" },
-                    "amount": "800.00",
-                    "enrolment": { "result": "enrolled", "checked_at": "2025-03-10T10:14:50+08:00" },
-                    "quote": { "found": true, "outstanding": "5000.00", "as_of": "2025-03-10T10:14:50+08:00" },
-                    "consent": { "version": "2025-01", "consented_at": "2025-03-10T10:14:40+08:00" },
-                } },
-            } },
-            "responses": {
-                "201": answer("Accepted: the order may be paid until it expires", &repayment),
-                "200": answer("A repeat of an accepted request", &repayment),
-                "202": answer("In the log, and not judged yet: ask at `link`", &repayment),
-                "default": refused,
-            },
-        } },
-        "/v1/loan-repayments/{order_id}": { "get": {
-            "operationId": "getLoanRepayment",
-            "summary": "Where a repayment stands",
-            "parameters": [{ "name": "order_id", "in": "path", "required": true, "schema": { "type": "string" } }],
-            "responses": { "200": answer("The repayment", &repayment), "default": refused },
-        } },
         "/v1/openapi.json": { "get": {
             "operationId": "getOpenApi",
             "summary": "This document",
@@ -221,7 +194,175 @@ fn paths(asked: &mut SchemaGenerator, generator: &mut SchemaGenerator) -> Value 
             "security": [],
             "responses": { "200": answer("They do", &schema_of::<Ready>(generator)), "default": refused },
         } },
-    })
+        "/v1/streams": { "post": {
+            "operationId": "nameStream",
+            "summary": "Which stream a contract, a card or a student's fees have; nothing is written",
+            "parameters": [{
+                "name": "Idempotency-Key", "in": "header",
+                "description": "Asks for a reference too; the same key gives the same one",
+                "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
+            }],
+            "requestBody": { "required": true, "content": { "application/json": {
+                "schema": schema_of::<StreamQuestion>(asked),
+                "example": { "kind": "card", "party": "school-1", "number": "20231234" },
+            } } },
+            "responses": {
+                "200": answer("How the log names it", &schema_of::<StreamAnswer>(generator)),
+                "default": refused,
+            },
+        } },
+        "/v1/notify/{channel}": notify(&problem),
+    });
+    for request in requests(asked) {
+        let order = schema_of::<OrderAnswer>(generator);
+        let (all, one) = request.paths(&order, &refused);
+        paths[request.path] = all;
+        paths[format!("{}/{{order_id}}", request.path)] = one;
+    }
+    paths
+}
+
+/// What channels say and hear there is theirs.
+fn notify(problem: &Value) -> Value {
+    let text = json!({ "schema": { "type": "string" } });
+    let any = json!({ "schema": {} });
+    json!({ "post": {
+        "operationId": "notify",
+        "summary": "For channels that speak a protocol of their own, each of which has a page in docs/channels",
+        "security": [],
+        "parameters": [{ "name": "channel", "in": "path", "required": true, "schema": { "type": "string" } }],
+        "requestBody": { "required": true, "content": {
+            "application/x-www-form-urlencoded": { "schema": { "type": "object" } },
+            "application/json": any,
+        } },
+        "responses": {
+            "200": {
+                "description": "The log has it: what the channel expects to hear",
+                "content": { "text/plain": text, "application/json": any },
+            },
+            "default": {
+                "description": "What makes the channel say it again; a problem where there is no such webhook",
+                "content": {
+                    "text/plain": text,
+                    "application/json": any,
+                    "application/problem+json": { "schema": problem },
+                },
+            },
+        },
+    } })
+}
+
+/// A request for an order, as it is described.
+struct Described {
+    path: &'static str,
+    /// Of operations: `LoanRepayment` in `requestLoanRepayment`.
+    name: &'static str,
+    summary: &'static str,
+    /// Whether a header names the request; a terminal's own count does elsewhere.
+    has_key: bool,
+    schema: Value,
+    example: Value,
+}
+
+impl Described {
+    fn paths(&self, order: &Value, refused: &Value) -> (Value, Value) {
+        let key = json!({
+            "name": "Idempotency-Key", "in": "header", "required": true,
+            "description": "Names this request: a repeat with the same key and content gets the same order",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 128 }, "example": "slip-0001",
+        });
+        let all = json!({ "post": {
+            "operationId": format!("request{}", self.name),
+            "summary": self.summary,
+            "parameters": if self.has_key { vec![key] } else { Vec::new() },
+            "requestBody": { "required": true, "content": {
+                "application/json": { "schema": self.schema, "example": self.example },
+            } },
+            "responses": {
+                "201": answer("Accepted: the order may be paid until it expires, or the purchase counts", order),
+                "200": answer("A repeat of an accepted request", order),
+                "202": answer("In the log, and not judged yet: ask at `link`", order),
+                "default": refused,
+            },
+        } });
+        let one = json!({ "get": {
+            "operationId": format!("get{}", self.name),
+            "summary": "Where it stands",
+            "parameters": [{ "name": "order_id", "in": "path", "required": true, "schema": { "type": "string" } }],
+            "responses": { "200": answer("The order", order), "default": refused },
+        } });
+        (all, one)
+    }
+}
+
+fn requests(asked: &mut SchemaGenerator) -> [Described; 5] {
+    let at = "2025-03-10T10:14:50+08:00";
+    let consent = json!({ "version": "2025-01", "consented_at": at });
+    let sale = json!({
+        "school": "school-1", "card": { "number": "20231234" }, "merchant": "canteen-1", "amount": "12.50",
+        "funding": "card_balance", "terminal": "T1", "terminal_seq": 7,
+    });
+    let mut offline = sale.clone();
+    offline["occurred_at"] = at.into();
+    [
+        Described {
+            path: "/v1/loan-repayments",
+            name: "LoanRepayment",
+            summary: "Ask for a repayment of a student loan, and hear whether it is admitted",
+            has_key: true,
+            schema: schema_of::<RepaymentRequest>(asked),
+            example: json!({
+                "student": { "id_number": "11010519491231002X" },
+                "contract": { "reference": "K-2025-1", "type": "origin" },
+                "amount": "800.00",
+                "enrolment": { "result": "enrolled", "checked_at": at },
+                "quote": { "found": true, "outstanding": "5000.00", "as_of": at },
+                "consent": consent,
+            }),
+        },
+        Described {
+            path: "/v1/card-top-ups",
+            name: "CardTopUp",
+            summary: "Ask for a top-up of a campus card",
+            has_key: true,
+            schema: schema_of::<TopUpRequest>(asked),
+            example: json!({
+                "school": "school-1", "card": { "number": "20231234" }, "amount": "50.00", "method": "netbank",
+                "check": { "found": true, "name_matches": true, "checked_at": at },
+            }),
+        },
+        Described {
+            path: "/v1/fee-payments",
+            name: "FeePayment",
+            summary: "Ask for a payment of a student's fees, one or more items at once",
+            has_key: true,
+            schema: schema_of::<FeePaymentRequest>(asked),
+            example: json!({
+                "school": "school-1", "student": { "number": "2023001" }, "amount": "3200.00",
+                "lines": [
+                    { "fee_item": "dorm", "billing_year": 2025, "amount": "1200.00" },
+                    { "fee_item": "tuition", "billing_year": 2025, "amount": "2000.00" },
+                ],
+                "consent": consent,
+            }),
+        },
+        Described {
+            path: "/v1/purchases",
+            name: "Purchase",
+            summary: "Ask whether a card may buy; the terminal's own count names the purchase",
+            has_key: false,
+            schema: schema_of::<PurchaseRequest>(asked),
+            example: sale,
+        },
+        Described {
+            path: "/v1/offline-purchases",
+            name: "OfflinePurchase",
+            summary: "Upload a purchase that was made while the terminal was offline",
+            has_key: false,
+            schema: schema_of::<OfflinePurchase>(asked),
+            example: offline,
+        },
+    ]
 }
 
 fn answer(description: &str, schema: &Value) -> Value {

@@ -42,6 +42,11 @@ door_codes! {
     BodyUnreadable = "BODY_UNREADABLE", BAD_REQUEST, "The body did not arrive whole";
     IdempotencyKeyMissing = "IDEMPOTENCY_KEY_MISSING", BAD_REQUEST, "The header Idempotency-Key is required";
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", CONFLICT, "This key was used with another request";
+    /// Of a channel's notice.
+    BadSignature = "BAD_SIGNATURE", UNAUTHORIZED, "The signature is missing or wrong";
+    /// Of a channel's notice: whoever overheard it may be repeating it, or a clock is wrong.
+    SignedOutOfTime = "SIGNED_OUT_OF_TIME", UNAUTHORIZED, "It was signed too long ago, or in the future";
+    UnknownOrder = "UNKNOWN_ORDER", UNPROCESSABLE_ENTITY, "This is no order number of this ledger";
     InvalidIdNumber = "INVALID_ID_NUMBER", UNPROCESSABLE_ENTITY, "This is not an identity number";
     /// Nothing has been appended.
     Unavailable = "UNAVAILABLE", SERVICE_UNAVAILABLE, "Out of service for now; nothing was appended";
@@ -98,10 +103,21 @@ impl Code {
                 RejectionReason::InFlight
                 | RejectionReason::DailyLimit
                 | RejectionReason::BookingLock
-                | RejectionReason::BlackoutWindow => StatusCode::CONFLICT,
-                RejectionReason::NotEnrolled | RejectionReason::LoanNotFound | RejectionReason::AboveOutstanding => {
-                    StatusCode::UNPROCESSABLE_ENTITY
-                }
+                | RejectionReason::BlackoutWindow
+                | RejectionReason::CardSuspended
+                | RejectionReason::SpendingLimit
+                | RejectionReason::NoMandate
+                | RejectionReason::MandateBlocked => StatusCode::CONFLICT,
+                RejectionReason::NotEnrolled
+                | RejectionReason::LoanNotFound
+                | RejectionReason::AboveOutstanding
+                | RejectionReason::CardNotFound
+                | RejectionReason::NameMismatch
+                | RejectionReason::IdentityNotVerified
+                | RejectionReason::SchoolNotEnabled
+                | RejectionReason::CodeExpired
+                | RejectionReason::ItemNotPayable
+                | RejectionReason::InstalmentNotAllowed => StatusCode::UNPROCESSABLE_ENTITY,
             },
         }
     }

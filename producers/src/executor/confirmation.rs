@@ -26,9 +26,9 @@ impl Worker {
             channel_txn_no: query.channel_txn_no.to_owned(),
             amount: query.amount,
         };
-        let answer = self.calls.repayment_result(&question).await;
+        let answer = self.calls.repayment_result(query.target, &question).await;
         let source = format!("/banks/{}", query.target);
-        match self.append(attempt.payload, source, query.outcome(answer, &self.policy)).await {
+        match self.append(attempt.payload, source, [query.outcome(answer, &self.policy)]).await {
             Ok(()) => Next::Finish,
             Err(error) => {
                 let due_at = self.now() + doubling(AGAIN_FIRST, attempt.tries, AGAIN_MOST);
@@ -48,12 +48,12 @@ impl Query<'_> {
                 RepaymentConfirmed { target, amount, bank_ref, booked_date, principal, interest, evidence }.into()
             }
             BankAnswer::Failed { code, message } => {
-                ConfirmationFailed { target, tries, code, message, evidence }.into()
+                ConfirmationFailed { target, tries, code, message, retryable: false, evidence }.into()
             }
             BankAnswer::Uncertain { code } => ConfirmationUncertain { target, tries, code, evidence }.into(),
             BankAnswer::Unreachable { code } if policy.failed_query_is_failure => {
                 let message = "the result query failed".to_owned();
-                ConfirmationFailed { target, tries, code, message, evidence }.into()
+                ConfirmationFailed { target, tries, code, message, retryable: false, evidence }.into()
             }
             BankAnswer::Unreachable { code } => ConfirmationUncertain { target, tries, code, evidence }.into(),
         }

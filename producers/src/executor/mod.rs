@@ -22,6 +22,9 @@ use uuid::Uuid;
 use crate::{calls::Calls, publisher::Publisher};
 
 mod confirmation;
+mod fulfilment;
+mod movement;
+mod payment;
 mod refund;
 
 /// What a task carries: the call, and the journey that its outcome belongs to. The coordinator writes it.
@@ -210,14 +213,37 @@ impl Worker {
         attempt: Attempt<'_>,
         submit: impl Future<Output = Result<bool, E>>,
     ) -> Next {
-        match &attempt.payload.call {
+        let TaskPayload { order_id, call, .. } = attempt.payload;
+        if let Err(why) = self.calls.check(call) {
+            tracing::error!(order = %order_id, %why, "a call cannot be made");
+            return Next::PutBack { due_at: self.now() + UNREADABLE_DELAY, why: why.to_string() };
+        }
+        match call {
             Call::QueryConfirmation { target, tries, amount, channel: _, channel_txn_no } => {
                 let query = confirmation::Query { target, tries: *tries, amount: *amount, channel_txn_no };
                 self.query_confirmation(attempt, query).await
             }
+            Call::QueryPayment { channel, tries } => self.query_payment(attempt, channel, *tries).await,
+            Call::CreditCard { target, tries, capture_id, card, amount } => {
+                let (tries, capture_id, amount) = (*tries, *capture_id, *amount);
+                self.make(attempt, fulfilment::Credit { order_id, target, tries, capture_id, card, amount }, submit)
+                    .await
+            }
+            Call::PostFees { target, tries, capture_id, account, lines } => {
+                let (tries, capture_id) = (*tries, *capture_id);
+                self.make(attempt, fulfilment::Posting { order_id, target, tries, capture_id, account, lines }, submit)
+                    .await
+            }
+            Call::Debit { channel, attempt: number, agreement_no, school, merchant, amount } => {
+                let (number, amount) = (*number, *amount);
+                let debit =
+                    payment::Debit { order_id, channel, attempt: number, agreement_no, school, merchant, amount };
+                self.make(attempt, debit, submit).await
+            }
             Call::Refund { refund_id, tries, amount, channel, channel_txn_no } => {
-                let refund = refund::Refund { id: *refund_id, tries: *tries, amount: *amount, channel, channel_txn_no };
-                self.refund(attempt, refund, submit).await
+                let (id, tries, amount) = (*refund_id, *tries, *amount);
+                self.make(attempt, refund::Refund { order_id, id, tries, amount, channel, channel_txn_no }, submit)
+                    .await
             }
         }
     }
@@ -234,11 +260,26 @@ impl Worker {
         self.publisher.clock().now()
     }
 
-    async fn append(&self, payload: &TaskPayload, source: String, data: impl Into<Data>) -> Result<(), AppendError> {
-        let mut event = Event::about_order(source, &payload.order_id, shanghai(&self.now()), data);
-        event.correlation_id = payload.correlation_id;
-        event.causation_id = payload.causation_id;
-        self.publisher.append_all(&[event], self.patience).await?;
+    fn event(&self, payload: &TaskPayload, source: &str, data: Data) -> Event {
+        Event {
+            correlation_id: payload.correlation_id,
+            causation_id: payload.causation_id,
+            ..Event::about_order(source, &payload.order_id, shanghai(&self.now()), data)
+        }
+    }
+
+    async fn append(
+        &self,
+        payload: &TaskPayload,
+        source: String,
+        data: impl IntoIterator<Item = Data>,
+    ) -> Result<(), AppendError> {
+        let events: Vec<Event> = data.into_iter().map(|data| self.event(payload, &source, data)).collect();
+        self.append_events(&events).await
+    }
+
+    async fn append_events(&self, events: &[Event]) -> Result<(), AppendError> {
+        self.publisher.append_all(events, self.patience).await?;
         Ok(())
     }
 }

@@ -7,13 +7,16 @@ use engine::{
     clock::Clock,
     log::{Log, Position, TopicSpec, memory::MemoryLog},
 };
-use schemas::{Amount, Stream, events::*};
+use schemas::{Amount, Stream, StreamKind, events::*};
 
 use super::*;
 use crate::{
-    calls::{BankAnswer, CallsConfig, RefundAnswer},
-    sandbox::{BankStep, Books, Delivery, RefundStep, Sandbox, SandboxConfig, Script},
+    calls::{BankAnswer, CallsConfig, Refunded},
+    executor::movement::Mover,
+    sandbox::{BankStep, Books, Delivery, MoveStep, Sandbox, SandboxConfig, Script},
 };
+
+mod alipay;
 
 const TOPIC: &str = "ledger.events";
 const CAPTURE: &str = "t1";
@@ -24,6 +27,22 @@ fn yuan(text: &str) -> Amount {
 
 fn order() -> OrderId {
     OrderId::new(&Stream::loan([1; 10]), [1; 8]).unwrap()
+}
+
+fn card_order() -> OrderId {
+    OrderId::new(&Stream::new(StreamKind::Card, [1; 10]), [1; 8]).unwrap()
+}
+
+fn fee_order() -> OrderId {
+    OrderId::new(&Stream::new(StreamKind::Fees, [1; 10]), [1; 8]).unwrap()
+}
+
+fn order_of(call: &Call) -> OrderId {
+    match call {
+        Call::CreditCard { .. } | Call::QueryPayment { .. } | Call::Debit { .. } => card_order(),
+        Call::PostFees { .. } => fee_order(),
+        Call::QueryConfirmation { .. } | Call::Refund { .. } => order(),
+    }
 }
 
 /// The executor's work between a sandbox and a log in memory; due times pass at once.
@@ -43,9 +62,16 @@ impl Desk {
         let clock = Clock::simulated(DateTime::parse_from_rfc3339("2025-03-10T23:30:00+08:00").unwrap().to_utc());
         let sandbox =
             Sandbox::start("127.0.0.1:0".parse().unwrap(), SandboxConfig::default(), clock.clone()).await.unwrap();
-        sandbox.set_script(&order(), script);
+        for order in [order(), card_order(), fee_order()] {
+            sandbox.set_script(&order, script.clone());
+        }
         let log = memory_log();
-        let config = CallsConfig { timeout_ms: 500, ..CallsConfig::new(&sandbox.bank_url, &sandbox.acquirer_url) };
+        let config = CallsConfig {
+            timeout_ms: 500,
+            card_host_url: sandbox.schools_url.clone(),
+            school_url: sandbox.schools_url.clone(),
+            ..CallsConfig::new(&sandbox.bank_url, &sandbox.acquirer_url)
+        };
         let publisher = Publisher::new(Arc::new(log.clone()), TOPIC, clock.clone());
         let worker = Worker::new(publisher, Calls::new(config).unwrap(), policy, Duration::ZERO);
         Self { worker, clock, log, sandbox }
@@ -57,7 +83,8 @@ impl Desk {
     }
 
     async fn perform_if(&self, call: &Call, unknown: bool, tries: i32, submit: bool) -> Next {
-        let payload = TaskPayload { order_id: order(), correlation_id: None, causation_id: None, call: call.clone() };
+        let order_id = order_of(call);
+        let payload = TaskPayload { order_id, correlation_id: None, causation_id: None, call: call.clone() };
         let attempt = Attempt { payload: &payload, unknown, tries };
         self.worker.perform(attempt, future::ready(Ok::<_, Infallible>(submit))).await
     }
@@ -138,7 +165,7 @@ fn query() -> Call {
     }
 }
 
-fn refunds(steps: impl Into<Vec<RefundStep>>) -> Script {
+fn refunds(steps: impl Into<Vec<MoveStep>>) -> Script {
     Script { refunds: steps.into(), ..Script::default() }
 }
 
@@ -192,28 +219,28 @@ fn every_answer_of_the_bank_has_its_event() {
 }
 
 #[test]
-fn only_a_definite_answer_about_a_refund_is_an_outcome() {
+fn a_refund_is_of_the_day_that_the_channel_says() {
     let channel = "ums-pos".parse().unwrap();
-    let amount = yuan("800.00");
-    let refund =
-        refund::Refund { id: Uuid::from_u128(7), tries: 3, amount, channel: &channel, channel_txn_no: CAPTURE };
+    let (amount, order_id) = (yuan("800.00"), order());
+    let refund = refund::Refund {
+        order_id: &order_id,
+        id: Uuid::from_u128(7),
+        tries: 3,
+        amount,
+        channel: &channel,
+        channel_txn_no: CAPTURE,
+    };
     let today = NaiveDate::from_ymd_opt(2025, 3, 10).unwrap();
     for (said, taken) in [(None, today), (today.succ_opt(), today.succ_opt().unwrap())] {
-        let answer = RefundAnswer::Completed { refund_no: Some("F1".to_owned()), business_date: said };
-        let Ok(Data::RefundCompleted(data)) = refund.outcome(answer, Evidence::Query, today) else { panic!() };
+        let done = Refunded { refund_no: Some("F1".to_owned()), business_date: said };
+        let events = refund.done(done, Evidence::Query, today);
+        let [Data::RefundCompleted(data)] = &*events else { panic!() };
         assert_eq!((data.business_date, data.amount, data.evidence), (taken, amount, Evidence::Query));
     }
-    let refused = RefundAnswer::Refused { code: "E9".to_owned(), message: String::new(), retryable: true };
-    let Ok(Data::RefundFailed(data)) = refund.outcome(refused, Evidence::Query, today) else { panic!() };
+    let Data::RefundFailed(data) = refund.refused("E9".to_owned(), String::new(), true, Evidence::Query) else {
+        panic!()
+    };
     assert_eq!((data.tries, data.code.as_str(), data.retryable), (3, "E9", true));
-    for open in [
-        RefundAnswer::Accepted,
-        RefundAnswer::Processing,
-        RefundAnswer::NotKnown,
-        RefundAnswer::Unknown { why: "no answer in time".to_owned() },
-    ] {
-        assert!(refund.outcome(open, Evidence::Query, today).is_err());
-    }
 }
 
 #[tokio::test]
@@ -267,8 +294,7 @@ async fn a_refund_is_submitted_sent_and_completed() {
 
 #[tokio::test]
 async fn a_refund_that_was_done_without_an_answer_is_found_and_not_sent_again() {
-    for step in
-        [RefundStep::SilentButDone, RefundStep::Http500ButDone, RefundStep::ResetButDone, RefundStep::Slow { ms: 5000 }]
+    for step in [MoveStep::SilentButDone, MoveStep::Http500ButDone, MoveStep::ResetButDone, MoveStep::Slow { ms: 5000 }]
     {
         let desk = Desk::new(refunds([step.clone()])).await;
         assert_eq!(desk.work(&refund(1)).await, 2, "{step:?}");
@@ -281,8 +307,8 @@ async fn a_refund_that_was_done_without_an_answer_is_found_and_not_sent_again() 
 
 #[tokio::test]
 async fn a_refund_that_never_arrived_is_sent_again_under_its_number() {
-    for step in [RefundStep::SilentNotDone, RefundStep::Http500NotDone, RefundStep::ResetNotDone] {
-        let desk = Desk::new(refunds([step.clone(), step.clone(), RefundStep::Success])).await;
+    for step in [MoveStep::SilentNotDone, MoveStep::Http500NotDone, MoveStep::ResetNotDone] {
+        let desk = Desk::new(refunds([step.clone(), step.clone(), MoveStep::Success])).await;
         assert_eq!(desk.work(&refund(1)).await, 3, "{step:?}");
         let events = desk.events();
         assert_eq!(desk.types(), ["refund.submitted", "refund.submitted", "refund.submitted", "refund.completed"]);
@@ -295,7 +321,7 @@ async fn a_refund_that_never_arrived_is_sent_again_under_its_number() {
 async fn an_unknown_refund_is_asked_for_after_the_settling_time_and_then_less_often() {
     let script = Script {
         refund_queries: vec![Delivery::Never, Delivery::Http500, Delivery::Reset, Delivery::Prompt],
-        ..refunds([RefundStep::SilentButDone])
+        ..refunds([MoveStep::SilentButDone])
     };
     let desk = Desk::new(script).await;
     for (tries, seconds) in [(0, 10), (1, 20), (2, 40), (3, 80)] {
@@ -309,11 +335,11 @@ async fn an_unknown_refund_is_asked_for_after_the_settling_time_and_then_less_of
 
 #[tokio::test]
 async fn a_refund_that_the_channel_has_taken_is_waited_for() {
-    let desk = Desk::new(refunds([RefundStep::Accepted { processing: 2 }])).await;
+    let desk = Desk::new(refunds([MoveStep::Accepted { processing: 2 }])).await;
     assert_eq!(desk.work(&refund(1)).await, 4);
     assert_eq!((desk.types().len(), desk.refund_there()), (2, (1, "800.00".to_owned())));
 
-    let step = RefundStep::AcceptedThenRefused { processing: 1, code: "CARD_CLOSED".to_owned(), retryable: false };
+    let step = MoveStep::AcceptedThenRefused { processing: 1, code: "CARD_CLOSED".to_owned(), retryable: false };
     let desk = Desk::new(refunds([step])).await;
     assert_eq!(desk.work(&refund(1)).await, 3);
     let Data::RefundFailed(failed) = &desk.events()[1].data else { panic!() };
@@ -323,8 +349,7 @@ async fn a_refund_that_the_channel_has_taken_is_waited_for() {
 
 #[tokio::test]
 async fn a_refusal_is_reported_with_its_try_and_the_next_try_has_the_same_number() {
-    let desk =
-        Desk::new(refunds([RefundStep::RefuseRetryable { code: "NO_FUNDS".to_owned() }, RefundStep::Success])).await;
+    let desk = Desk::new(refunds([MoveStep::RefuseRetryable { code: "NO_FUNDS".to_owned() }, MoveStep::Success])).await;
     assert_eq!(desk.work(&refund(1)).await, 1);
     assert_eq!(desk.work(&refund(2)).await, 1);
     assert_eq!(desk.types(), ["refund.submitted", "refund.failed", "refund.submitted", "refund.completed"]);
@@ -332,7 +357,7 @@ async fn a_refusal_is_reported_with_its_try_and_the_next_try_has_the_same_number
     assert_eq!((failed.tries, failed.retryable), (1, true));
     assert_eq!(desk.refund_there(), (2, "800.00".to_owned()));
 
-    let desk = Desk::new(refunds([RefundStep::RefuseFinal { code: "TOO_OLD".to_owned() }])).await;
+    let desk = Desk::new(refunds([MoveStep::RefuseFinal { code: "TOO_OLD".to_owned() }])).await;
     assert_eq!(desk.work(&refund(1)).await, 1);
     let Data::RefundFailed(failed) = &desk.events()[1].data else { panic!() };
     assert!(!failed.retryable);
@@ -372,7 +397,7 @@ async fn a_task_that_a_rebuild_made_is_asked_about_and_waits_before_it_is_sent()
 
 #[tokio::test]
 async fn a_refusal_of_an_earlier_try_says_nothing_about_one_that_may_be_on_its_way() {
-    let desk = Desk::new(refunds([RefundStep::RefuseRetryable { code: "NO_FUNDS".to_owned() }])).await;
+    let desk = Desk::new(refunds([MoveStep::RefuseRetryable { code: "NO_FUNDS".to_owned() }])).await;
     assert_eq!(desk.perform(&refund(1), false, 0).await, Next::Finish);
     assert!(matches!(desk.perform(&refund(2), true, 0).await, Next::LeaveUnknown { .. }));
     assert_eq!(desk.types(), ["refund.submitted", "refund.failed"]);
@@ -383,7 +408,7 @@ async fn a_refusal_of_an_earlier_try_says_nothing_about_one_that_may_be_on_its_w
 
 #[tokio::test]
 async fn an_outcome_that_the_log_did_not_take_is_asked_for_again() {
-    let desk = Desk::new(refunds([RefundStep::Slow { ms: 300 }])).await;
+    let desk = Desk::new(refunds([MoveStep::Slow { ms: 300 }])).await;
     let crash = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         desk.log.crash();
@@ -395,4 +420,133 @@ async fn an_outcome_that_the_log_did_not_take_is_asked_for_again() {
     assert_eq!(desk.perform(&refund(1), true, 1).await, Next::Finish);
     assert_eq!(desk.types(), ["refund.submitted", "refund.completed"]);
     assert_eq!(desk.refund_there(), (1, "800.00".to_owned()));
+}
+
+fn credit(tries: u8) -> Call {
+    Call::CreditCard {
+        target: "school-1".parse().unwrap(),
+        tries,
+        capture_id: Uuid::from_u128(9),
+        card: Stream::new(StreamKind::Card, [1; 10]),
+        amount: yuan("50.00"),
+    }
+}
+
+fn posting() -> Call {
+    let line = |line, fee_item: &str, amount| FeeLine {
+        line,
+        fee_item: fee_item.to_owned(),
+        billing_year: 2025,
+        amount: yuan(amount),
+    };
+    Call::PostFees {
+        target: "school-1".parse().unwrap(),
+        tries: 1,
+        capture_id: Uuid::from_u128(9),
+        account: Stream::new(StreamKind::Fees, [1; 10]),
+        lines: vec![line(1, "dorm", "1200.00"), line(2, "tuition", "2000.00")],
+    }
+}
+
+fn debit(attempt: u16) -> Call {
+    Call::Debit {
+        channel: "alipay-withholding".parse().unwrap(),
+        attempt,
+        agreement_no: "M1".to_owned(),
+        school: "school-1".parse().unwrap(),
+        merchant: "canteen-1".to_owned(),
+        amount: yuan("12.50"),
+    }
+}
+
+fn credits(steps: impl Into<Vec<MoveStep>>) -> Script {
+    Script { credits: steps.into(), ..Script::default() }
+}
+
+#[tokio::test]
+async fn a_credit_whose_answer_is_lost_is_asked_about_and_never_made_twice() {
+    for step in [MoveStep::SilentButDone, MoveStep::Http500ButDone, MoveStep::ResetButDone, MoveStep::SilentNotDone] {
+        let desk = Desk::new(credits([step.clone(), MoveStep::Success])).await;
+        desk.work(&credit(1)).await;
+        assert_eq!(desk.types(), ["confirmation.uncertain", "card.credited"], "{step:?}");
+        let books = desk.books();
+        assert_eq!(books.credits.len(), 1, "one number");
+        assert!(books.credits.values().all(|credit| credit.money_moved == yuan("50.00")), "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_card_host_is_asked_again_under_the_same_number() {
+    let desk = Desk::new(credits([MoveStep::RefuseRetryable { code: "BUSY".to_owned() }, MoveStep::Success])).await;
+    assert_eq!((desk.work(&credit(1)).await, desk.work(&credit(2)).await), (1, 1));
+    assert_eq!(desk.types(), ["confirmation.failed", "card.credited"]);
+    let Data::ConfirmationFailed(failed) = &desk.events()[0].data else { panic!() };
+    assert!(failed.retryable);
+    assert_eq!((desk.books().credits.len(), desk.events()[1].source.as_str()), (1, "/schools/school-1"));
+}
+
+#[tokio::test]
+async fn an_offline_card_is_credited_and_waits_to_be_loaded() {
+    let desk = Desk::new(Script { offline_card: true, ..Script::default() }).await;
+    assert_eq!(desk.work(&credit(1)).await, 1);
+    let Data::CardCredited(credited) = &desk.events()[0].data else { panic!() };
+    assert_eq!(credited.mode, CreditMode::PendingLoad);
+}
+
+#[tokio::test]
+async fn each_line_that_the_school_posts_has_its_event_and_the_rest_is_a_no() {
+    let desk = Desk::new(Script::default()).await;
+    assert_eq!(desk.work(&posting()).await, 1);
+    assert_eq!(desk.types(), ["fee.posted", "fee.posted"]);
+
+    let desk = Desk::new(Script { refused_lines: vec![2], ..Script::default() }).await;
+    assert_eq!(desk.work(&posting()).await, 1);
+    assert_eq!(desk.types(), ["fee.posted", "confirmation.failed"]);
+    let Data::ConfirmationFailed(failed) = &desk.events()[1].data else { panic!() };
+    assert_eq!((failed.code.as_str(), failed.retryable), ("ITEM_CLOSED", false));
+}
+
+#[tokio::test]
+async fn a_declined_debit_is_tried_again_under_the_orders_number() {
+    let declined = MoveStep::RefuseRetryable { code: "ACQ.BUYER_BALANCE_NOT_ENOUGH".to_owned() };
+    let desk = Desk::new(Script { debits: vec![declined, MoveStep::SilentButDone], ..Script::default() }).await;
+    assert_eq!((desk.work(&debit(1)).await, desk.work(&debit(2)).await), (1, 2));
+    assert_eq!(desk.types(), ["payment.declined", "payment.captured"]);
+    let Data::PaymentCaptured(captured) = &desk.events()[1].data else { panic!() };
+    assert_eq!((captured.method, captured.evidence), (Method::Withholding, Evidence::Query));
+    let books = desk.books();
+    assert_eq!(books.debits.len(), 1);
+    assert!(books.debits.values().all(|debit| debit.money_moved == yuan("12.50") && debit.calls == 2));
+}
+
+#[tokio::test]
+async fn a_payment_is_asked_about_and_found_or_not() {
+    let desk = Desk::new(Script::default()).await;
+    let query = Call::QueryPayment { channel: "bestpay-web".parse().unwrap(), tries: 3 };
+    assert_eq!(desk.work(&query).await, 1);
+    let Data::PaymentOutcomeUnknown(unknown) = &desk.events()[0].data else { panic!() };
+    assert_eq!((unknown.tries, unknown.response_code.as_str()), (3, "NOT_FOUND"));
+    let request = serde_json::json!({"order_no": card_order(), "channel": "bestpay-web", "method": "netbank",
+        "amount": "50.00", "channel_txn_no": "b1", "captured_at": "2025-03-10T10:00:00+08:00"});
+    desk.sandbox.pay(serde_json::from_value(request).unwrap());
+    assert_eq!(desk.work(&query).await, 1);
+    let found = &desk.events()[1];
+    let Data::PaymentCaptured(captured) = &found.data else { panic!() };
+    assert_eq!(
+        (captured.evidence, found.occurred_at.to_rfc3339().as_str()),
+        (Evidence::Query, "2025-03-10T10:00:00+08:00")
+    );
+}
+
+#[tokio::test]
+async fn a_call_without_an_address_is_put_back_and_says_which_setting_it_needs() {
+    let sandbox = Desk::new(Script::default()).await.sandbox;
+    let config = CallsConfig::new(&sandbox.bank_url, "");
+    let clock = Clock::simulated(DateTime::UNIX_EPOCH);
+    let publisher = Publisher::new(Arc::new(memory_log()), TOPIC, clock);
+    let worker = Worker::new(publisher, Calls::new(config).unwrap(), Policy::default(), Duration::ZERO);
+    let payload = TaskPayload { order_id: order(), correlation_id: None, causation_id: None, call: refund(1) };
+    let attempt = Attempt { payload: &payload, unknown: false, tries: 0 };
+    let next = worker.perform(attempt, future::ready(Ok::<_, Infallible>(true))).await;
+    assert!(matches!(&next, Next::PutBack { why, .. } if why.contains("LEDGER_CALLS__ACQUIRER_URL")), "{next:?}");
 }

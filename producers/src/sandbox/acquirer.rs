@@ -1,4 +1,4 @@
-//! The acquirer: takes payments and tells the door about them, and pays refunds, once per request number.
+//! The acquirer: takes payments and tells the door about them; pays refunds and debits holders, once per number.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,11 +19,12 @@ use uuid::Uuid;
 
 use super::{
     Outside,
-    books::Capture,
-    delivery::deliver,
-    script::{Delivery, NoticeStep},
+    books::{Capture, Movement, Told},
+    script::{Kind, NoticeStep, Script},
 };
-use crate::calls::RefundOrder;
+use crate::calls::{
+    DebitOrder, DebitReply, FoundCapture, MovementResult, PaymentReply, PaymentResult, RefundOrder, RefundReply,
+};
 
 /// A notice that the door does not acknowledge is sent again, after pauses that double, so many times in all.
 const NOTICE_TRIES: u32 = 15;
@@ -53,26 +54,14 @@ pub struct PaymentRequest {
     pub terminal: Option<Terminal>,
 }
 
-/// `GET /acquirer/payments/{order_no}`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PaymentReply {
-    pub result: PaymentResult,
-    pub captures: Vec<Capture>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PaymentResult {
-    Captured,
-    NotFound,
-}
-
 pub(super) fn routes() -> Router<Arc<Outside>> {
     Router::new()
         .route("/acquirer/payments", post(pay))
         .route("/acquirer/payments/{order_no}", get(payment))
         .route("/acquirer/refunds", post(refund))
         .route("/acquirer/refunds/{request_no}", get(refund_result))
+        .route("/acquirer/debits", post(debit))
+        .route("/acquirer/debits/{debit_no}", get(debit_result))
 }
 
 async fn pay(State(outside): State<Arc<Outside>>, Json(request): Json<PaymentRequest>) -> Json<Capture> {
@@ -80,31 +69,64 @@ async fn pay(State(outside): State<Arc<Outside>>, Json(request): Json<PaymentReq
 }
 
 async fn payment(State(outside): State<Arc<Outside>>, Path(order_no): Path<OrderId>) -> Json<PaymentReply> {
-    let captures = outside.change(|world| world.books.captures.get(&order_no).cloned().unwrap_or_default());
+    let captures = outside.change(|world| {
+        let hidden = world.scripts.of(order_no.as_str()).hidden;
+        world.books.captures.get(&order_no).filter(|_| !hidden).cloned().unwrap_or_default()
+    });
     let result = if captures.is_empty() { PaymentResult::NotFound } else { PaymentResult::Captured };
-    Json(PaymentReply { result, captures })
+    Json(PaymentReply { result, captures: captures.into_iter().map(found).collect() })
+}
+
+fn found(capture: Capture) -> FoundCapture {
+    FoundCapture {
+        channel: capture.channel,
+        channel_txn_no: capture.channel_txn_no,
+        method: capture.method,
+        amount: capture.amount,
+        business_date: capture.business_date,
+        captured_at: capture.captured_at,
+        fee: capture.fee,
+    }
 }
 
 async fn refund(State(outside): State<Arc<Outside>>, Json(order): Json<RefundOrder>) -> Response {
-    let today = outside.today();
-    let (reply, delivery) = outside.change(|world| {
-        if let Some(reply) = world.books.repeated(&order) {
-            return (reply, Delivery::Prompt);
-        }
-        let (deed, delivery) = world.scripts.refund(order.order_no.as_str()).parts();
-        (world.books.refund(&order, deed, today), delivery)
-    });
-    deliver(delivery, reply).await
+    let movement = Movement::new(&order.order_no, &order.channel, &order.channel_txn_no, order.amount);
+    outside.movement(Kind::Refund, &order.refund_request_no, movement, refund_reply).await
 }
 
 async fn refund_result(State(outside): State<Arc<Outside>>, Path(request_no): Path<String>) -> Response {
-    let today = outside.today();
-    let (reply, delivery) = outside.change(|world| {
-        let order_no = world.books.refunds.get(&request_no).map(|refund| refund.order_no.clone());
-        let delivery = order_no.map_or(Delivery::Prompt, |order_no| world.scripts.refund_query(order_no.as_str()));
-        (world.books.refund_result(&request_no, today), delivery)
-    });
-    deliver(delivery, reply).await
+    outside.movement_result(Kind::Refund, &request_no, refund_reply).await
+}
+
+fn refund_reply(told: Told, _: &Script) -> RefundReply {
+    RefundReply {
+        refund_no: (told.result == MovementResult::Success).then(|| format!("F{}", told.reference)),
+        result: told.result,
+        business_date: told.business_date,
+        code: told.code,
+        message: String::new(),
+        retryable: told.retryable,
+    }
+}
+
+async fn debit(State(outside): State<Arc<Outside>>, Json(order): Json<DebitOrder>) -> Response {
+    let channel = outside.withholding_channel();
+    let movement = Movement::new(&order.debit_no, &channel, &order.agreement_no, order.amount);
+    outside.movement(Kind::Debit, order.debit_no.as_str(), movement, |told, _| debit_reply(told, &order.debit_no)).await
+}
+
+async fn debit_result(State(outside): State<Arc<Outside>>, Path(debit_no): Path<OrderId>) -> Response {
+    outside.movement_result(Kind::Debit, debit_no.as_str(), |told, _| debit_reply(told, &debit_no)).await
+}
+
+fn debit_reply(told: Told, debit_no: &OrderId) -> DebitReply {
+    DebitReply {
+        channel_txn_no: (told.result == MovementResult::Success).then(|| format!("D{debit_no}")),
+        result: told.result,
+        business_date: told.business_date,
+        code: told.code,
+        message: String::new(),
+    }
 }
 
 impl Outside {
@@ -112,7 +134,7 @@ impl Outside {
     pub(super) fn pay(self: &Arc<Self>, request: PaymentRequest) -> Capture {
         let captured_at = request.captured_at.unwrap_or_else(|| shanghai(&self.clock.now()));
         let capture = Capture {
-            fee: rules::fee::fee(request.amount, self.fee_rate()),
+            fee: Some(rules::fee::agreed(request.amount, &self.terms(&request.channel))),
             business_date: request.business_date.unwrap_or_else(|| business_day(&captured_at)),
             channel_txn_no: request.channel_txn_no.unwrap_or_else(|| format!("T{}", Uuid::new_v4().simple())),
             order_no: request.order_no,
@@ -138,16 +160,10 @@ impl Outside {
     }
 
     async fn notify(self: Arc<Self>, capture: Capture, step: NoticeStep) {
-        let times = match step {
-            NoticeStep::Once => 1,
-            NoticeStep::Twice => 2,
-            NoticeStep::Late { ms } => {
-                tokio::time::sleep(Duration::from_millis(ms)).await;
-                1
-            }
-            NoticeStep::Never => 0,
-        };
-        for _ in 0..times {
+        if self.told_by_alipay(&capture, step) {
+            return;
+        }
+        for _ in 0..times(step).await {
             self.send_until_acknowledged(&capture).await;
         }
     }
@@ -156,12 +172,7 @@ impl Outside {
         let mut pause = NOTICE_PAUSE_MIN;
         for _ in 0..NOTICE_TRIES {
             let Some(acknowledged) = self.send_notice(capture).await else { return };
-            self.change(|world| {
-                if let Some(capture) = world.books.capture_mut(&capture.order_no, &capture.channel_txn_no) {
-                    capture.notices_sent += 1;
-                    capture.notices_acknowledged += u32::from(acknowledged);
-                }
-            });
+            self.change(|world| world.books.count_notice(&capture.order_no, &capture.channel_txn_no, acknowledged));
             if acknowledged {
                 return;
             }
@@ -193,5 +204,18 @@ impl Outside {
                 Some(false)
             }
         }
+    }
+}
+
+/// Waits as the script says, and how often the notice then goes out.
+pub(super) async fn times(step: NoticeStep) -> u32 {
+    match step {
+        NoticeStep::Once => 1,
+        NoticeStep::Twice => 2,
+        NoticeStep::Late { ms } => {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            1
+        }
+        NoticeStep::Never => 0,
     }
 }

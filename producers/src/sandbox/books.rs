@@ -10,15 +10,21 @@ use schemas::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::script::{BankDeed, RefundDeed, Refusal};
-use crate::calls::{BankReply, BankResult, RefundOrder, RefundReply, RefundResult, RepaymentQuestion};
+use super::script::{BankDeed, Deed, Kind, Refusal};
+use crate::calls::{BankReply, BankResult, MovementResult, RepaymentQuestion};
 
 /// `GET /sandbox/books`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Books {
     pub captures: BTreeMap<OrderId, Vec<Capture>>,
     /// By request number.
-    pub refunds: BTreeMap<String, Refund>,
+    pub refunds: BTreeMap<String, Movement>,
+    /// What the card host credited, by credit number.
+    pub credits: BTreeMap<String, Movement>,
+    /// What the school posted, by posting number.
+    pub postings: BTreeMap<String, Movement>,
+    /// What holders were debited, by order number.
+    pub debits: BTreeMap<String, Movement>,
     /// What the bank was asked about.
     pub repayments: BTreeMap<OrderId, Repayment>,
 }
@@ -42,25 +48,27 @@ pub struct Capture {
     pub notices_acknowledged: u32,
 }
 
-/// A refund request number, and what the acquirer did under it.
+/// The number of a call that moves value, and what was done under it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Refund {
+pub struct Movement {
     pub order_no: OrderId,
-    pub channel: Name,
-    pub channel_txn_no: String,
+    /// The channel or school that was called.
+    pub party: Name,
+    /// What it is about: the channel's transaction, the card, the fee account, the agreement.
+    pub reference: String,
     pub amount: Amount,
     /// How often it was sent to us, whether or not that arrived.
     pub calls: u32,
     pub queries: u32,
-    pub state: RefundState,
-    /// What went to the payer under this number, in all.
+    pub state: MovementState,
+    /// What moved under this number, in all.
     pub money_moved: Amount,
     pub business_date: Option<NaiveDate>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RefundState {
+pub enum MovementState {
     /// It never arrived.
     Lost,
     Processing {
@@ -71,6 +79,26 @@ pub enum RefundState {
     Refused(Refusal),
 }
 
+/// What the outside answers about a movement.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Told {
+    pub result: MovementResult,
+    pub code: String,
+    pub retryable: bool,
+    pub business_date: Option<NaiveDate>,
+    pub reference: String,
+}
+
+impl Told {
+    fn plain(result: MovementResult) -> Self {
+        Self { result, code: String::new(), retryable: false, business_date: None, reference: String::new() }
+    }
+
+    fn refused(code: &str, retryable: bool) -> Self {
+        Self { code: code.to_owned(), retryable, ..Self::plain(MovementResult::Refused) }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Repayment {
     pub queries: u32,
@@ -79,7 +107,7 @@ pub struct Repayment {
 }
 
 impl Books {
-    pub fn refunds_of(&self, order_no: &OrderId) -> impl Iterator<Item = &Refund> {
+    pub fn refunds_of(&self, order_no: &OrderId) -> impl Iterator<Item = &Movement> {
         self.refunds.values().filter(move |refund| refund.order_no == *order_no)
     }
 
@@ -100,83 +128,112 @@ impl Books {
         }
     }
 
-    pub(super) fn capture_mut(&mut self, order_no: &OrderId, channel_txn_no: &str) -> Option<&mut Capture> {
-        self.captures.get_mut(order_no)?.iter_mut().find(|capture| capture.channel_txn_no == channel_txn_no)
+    pub(super) fn count_notice(&mut self, order_no: &OrderId, channel_txn_no: &str, is_acknowledged: bool) {
+        let mut captures = self.captures.get_mut(order_no).into_iter().flatten();
+        if let Some(capture) = captures.find(|capture| capture.channel_txn_no == channel_txn_no) {
+            capture.notices_sent += 1;
+            capture.notices_acknowledged += u32::from(is_acknowledged);
+        }
     }
 
-    /// Notes a call, and answers it if the request has been settled, or names another amount than before.
-    pub(super) fn repeated(&mut self, order: &RefundOrder) -> Option<RefundReply> {
-        let refund = self.refunds.entry(order.refund_request_no.clone()).or_insert_with(|| Refund::of(order));
-        refund.calls += 1;
-        if refund.state == RefundState::Lost {
-            refund.amount = order.amount;
+    fn movements(&mut self, kind: Kind) -> &mut BTreeMap<String, Movement> {
+        match kind {
+            Kind::Refund => &mut self.refunds,
+            Kind::Credit => &mut self.credits,
+            Kind::Posting => &mut self.postings,
+            Kind::Debit => &mut self.debits,
+        }
+    }
+
+    /// The order that a number is about.
+    pub(super) fn order_of(&mut self, kind: Kind, number: &str) -> Option<&OrderId> {
+        self.movements(kind).get(number).map(|movement| &movement.order_no)
+    }
+
+    /// Notes a call, and answers it if it has been settled, or names another amount than before.
+    pub(super) fn repeated(&mut self, kind: Kind, number: &str, order: &Movement) -> Option<Told> {
+        let movement = self.movements(kind).entry(number.to_owned()).or_insert_with(|| order.clone());
+        movement.calls += 1;
+        if movement.state == MovementState::Lost {
+            movement.amount = order.amount;
             return None;
         }
-        if refund.amount != order.amount {
-            return Some(refused("AMOUNT_DIFFERS", false));
+        if movement.amount != order.amount {
+            return Some(Told::refused("AMOUNT_DIFFERS", false));
         }
-        match &refund.state {
-            RefundState::Lost | RefundState::Refused(Refusal { retryable: true, .. }) => None,
-            RefundState::Processing { .. } => Some(reply(RefundResult::Accepted)),
-            RefundState::Done | RefundState::Refused(_) => Some(refund.reply()),
+        match &movement.state {
+            MovementState::Lost | MovementState::Refused(Refusal { retryable: true, .. }) => None,
+            MovementState::Processing { .. } => Some(Told::plain(MovementResult::Accepted)),
+            MovementState::Done | MovementState::Refused(_) => Some(movement.told()),
         }
     }
 
-    /// Does with a refund what the script says, and answers it.
-    pub(super) fn refund(&mut self, order: &RefundOrder, deed: RefundDeed, today: NaiveDate) -> RefundReply {
+    /// Does what the script says, and answers it.
+    pub(super) fn act(&mut self, kind: Kind, number: &str, deed: Deed, today: NaiveDate) -> Told {
         match deed {
-            RefundDeed::Pay => self.pay(&order.refund_request_no, today),
-            RefundDeed::Take { processing, refusal } => {
-                let state = RefundState::Processing { queries_left: processing, refusal };
-                self.set_state(&order.refund_request_no, state);
-                reply(RefundResult::Accepted)
+            Deed::Do => self.carry_out(kind, number, today),
+            Deed::Take { processing, refusal } => {
+                self.set_state(kind, number, MovementState::Processing { queries_left: processing, refusal });
+                Told::plain(MovementResult::Accepted)
             }
-            RefundDeed::Refuse(refusal) => self.set_state(&order.refund_request_no, RefundState::Refused(refusal)),
+            Deed::Refuse(refusal) => self.set_state(kind, number, MovementState::Refused(refusal)),
             // Nobody reads this answer.
-            RefundDeed::Lose => reply(RefundResult::NotFound),
+            Deed::Lose => Told::plain(MovementResult::NotFound),
         }
     }
 
-    pub(super) fn refund_result(&mut self, request_no: &str, today: NaiveDate) -> RefundReply {
-        let Some(refund) = self.refunds.get_mut(request_no) else { return reply(RefundResult::NotFound) };
-        refund.queries += 1;
-        match &mut refund.state {
-            RefundState::Processing { queries_left: 0, refusal: None } => self.pay(request_no, today),
-            RefundState::Processing { queries_left: 0, refusal: Some(refusal) } => {
-                refund.state = RefundState::Refused(refusal.clone());
-                refund.reply()
+    pub(super) fn result(&mut self, kind: Kind, number: &str, today: NaiveDate) -> Told {
+        let Some(movement) = self.movements(kind).get_mut(number) else {
+            return Told::plain(MovementResult::NotFound);
+        };
+        movement.queries += 1;
+        match &mut movement.state {
+            MovementState::Processing { queries_left: 0, refusal: None } => self.carry_out(kind, number, today),
+            MovementState::Processing { queries_left: 0, refusal: Some(refusal) } => {
+                movement.state = MovementState::Refused(refusal.clone());
+                movement.told()
             }
-            RefundState::Processing { queries_left, .. } => {
+            MovementState::Processing { queries_left, .. } => {
                 *queries_left -= 1;
-                reply(RefundResult::Processing)
+                Told::plain(MovementResult::Processing)
             }
-            RefundState::Lost | RefundState::Done | RefundState::Refused(_) => refund.reply(),
+            MovementState::Lost | MovementState::Done | MovementState::Refused(_) => movement.told(),
         }
     }
 
-    /// Moves the money, unless the capture (where it was made here) has less left.
-    fn pay(&mut self, request_no: &str, today: NaiveDate) -> RefundReply {
-        let Some(refund) = self.refunds.get_mut(request_no) else { return reply(RefundResult::NotFound) };
+    /// Moves the money; a refund not, if the capture (where it was made here) has less left.
+    fn carry_out(&mut self, kind: Kind, number: &str, today: NaiveDate) -> Told {
+        if kind == Kind::Refund && !self.takes_from_its_capture(number) {
+            let refusal = Refusal { code: "ABOVE_CAPTURE".to_owned(), retryable: false };
+            return self.set_state(kind, number, MovementState::Refused(refusal));
+        }
+        let Some(movement) = self.movements(kind).get_mut(number) else {
+            return Told::plain(MovementResult::NotFound);
+        };
+        movement.money_moved += movement.amount;
+        movement.business_date = Some(today);
+        movement.state = MovementState::Done;
+        movement.told()
+    }
+
+    fn takes_from_its_capture(&mut self, number: &str) -> bool {
+        let Some(refund) = self.refunds.get(number) else { return true };
         let captures = self.captures.get_mut(&refund.order_no);
-        let capture =
-            captures.and_then(|captures| captures.iter_mut().find(|c| c.channel_txn_no == refund.channel_txn_no));
-        if let Some(capture) = capture {
-            if capture.refunded + refund.amount > capture.amount {
-                refund.state = RefundState::Refused(Refusal { code: "ABOVE_CAPTURE".to_owned(), retryable: false });
-                return refund.reply();
-            }
+        let capture = captures.and_then(|captures| captures.iter_mut().find(|c| c.channel_txn_no == refund.reference));
+        let Some(capture) = capture else { return true };
+        let fits = capture.refunded + refund.amount <= capture.amount;
+        if fits {
             capture.refunded += refund.amount;
         }
-        refund.money_moved += refund.amount;
-        refund.business_date = Some(today);
-        refund.state = RefundState::Done;
-        refund.reply()
+        fits
     }
 
-    fn set_state(&mut self, request_no: &str, state: RefundState) -> RefundReply {
-        let Some(refund) = self.refunds.get_mut(request_no) else { return reply(RefundResult::NotFound) };
-        refund.state = state;
-        refund.reply()
+    fn set_state(&mut self, kind: Kind, number: &str, state: MovementState) -> Told {
+        let Some(movement) = self.movements(kind).get_mut(number) else {
+            return Told::plain(MovementResult::NotFound);
+        };
+        movement.state = state;
+        movement.told()
     }
 
     /// Answers as the script says, but what has been booked stays booked.
@@ -226,42 +283,34 @@ impl Capture {
     }
 }
 
-impl Refund {
-    fn of(order: &RefundOrder) -> Self {
+impl Movement {
+    /// One that has not arrived yet.
+    pub(super) fn new(order_no: &OrderId, party: &Name, reference: impl Into<String>, amount: Amount) -> Self {
         Self {
-            order_no: order.order_no.clone(),
-            channel: order.channel.clone(),
-            channel_txn_no: order.channel_txn_no.clone(),
-            amount: order.amount,
+            order_no: order_no.clone(),
+            party: party.clone(),
+            reference: reference.into(),
+            amount,
             calls: 0,
             queries: 0,
-            state: RefundState::Lost,
+            state: MovementState::Lost,
             money_moved: Amount::ZERO,
             business_date: None,
         }
     }
 
-    fn reply(&self) -> RefundReply {
+    fn told(&self) -> Told {
         match &self.state {
-            RefundState::Lost => reply(RefundResult::NotFound),
-            RefundState::Processing { .. } => reply(RefundResult::Processing),
-            RefundState::Refused(refusal) => refused(&refusal.code, refusal.retryable),
-            RefundState::Done => RefundReply {
-                refund_no: Some(format!("F{}", self.channel_txn_no)),
+            MovementState::Lost => Told::plain(MovementResult::NotFound),
+            MovementState::Processing { .. } => Told::plain(MovementResult::Processing),
+            MovementState::Refused(refusal) => Told::refused(&refusal.code, refusal.retryable),
+            MovementState::Done => Told {
                 business_date: self.business_date,
-                ..reply(RefundResult::Success)
+                reference: self.reference.clone(),
+                ..Told::plain(MovementResult::Success)
             },
         }
     }
-}
-
-fn reply(result: RefundResult) -> RefundReply {
-    let (code, message) = (String::new(), String::new());
-    RefundReply { result, refund_no: None, business_date: None, code, message, retryable: false }
-}
-
-fn refused(code: &str, retryable: bool) -> RefundReply {
-    RefundReply { code: code.to_owned(), retryable, ..reply(RefundResult::Refused) }
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
-//! The outside, played: an acquirer and a bank behind real HTTP, for demos and tests. What they do with an order is
-//! scripted; what they did stands in their own books.
+//! The outside, played: an acquirer, a bank and schools behind real HTTP, for demos and tests. What they do with an order
+//! is scripted; what they did stands in their own books.
 //!
 //! | request | what it is |
 //! |---|---|
 //! | `POST /bank/repayment-results` | the bank's result query |
 //! | `POST /acquirer/refunds`, `GET /acquirer/refunds/{request_no}` | a refund, and what became of it |
+//! | `POST /acquirer/debits`, `GET /acquirer/debits/{debit_no}` | a debit under a mandate |
+//! | `POST /schools/{school}/credits`, `GET …/credits/{credit_no}` | a card host credits a card |
+//! | `POST /schools/{school}/postings`, `GET …/postings/{posting_no}` | a school posts fees |
 //! | `POST /acquirer/payments`, `GET /acquirer/payments/{order_no}` | a payer pays; what was paid |
+//! | `POST /alipay/gateway.do` | Alipay's gateway, with its signatures; it notifies `/v1/notify/{channel}` at the door |
 //! | `PUT /sandbox/scripts/{order_no}` | a [`Script`] for an order |
 //! | `GET /sandbox/books` | the [`Books`] |
 
@@ -21,6 +25,7 @@ use axum::{
     Json, Router,
     extract::{Path, State},
     http::StatusCode,
+    response::Response,
     routing::{get, put},
 };
 use chrono::NaiveDate;
@@ -28,23 +33,29 @@ use engine::{
     clock::Clock,
     tls::{TlsError, Trust},
 };
-use rules::business_day::business_day;
-use rust_decimal::Decimal;
+use rules::{
+    business_day::business_day,
+    policy::{ChannelTerms, Policy},
+};
 use schemas::{Name, OrderId};
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
 
-use crate::http;
+use self::{books::Told, delivery::deliver, script::Kind};
+use crate::{http, signature::KeyError};
 
 mod acquirer;
+mod alipay;
 mod bank;
 mod books;
 mod delivery;
+pub mod keys;
+mod school;
 mod script;
 
-pub use acquirer::{PaymentReply, PaymentRequest, PaymentResult};
-pub use books::{Books, Capture, Refund, RefundState, Repayment};
-pub use script::{BankStep, Delivery, NoticeStep, RefundStep, Refusal, Script, Share};
+pub use acquirer::PaymentRequest;
+pub use books::{Books, Capture, Movement, MovementState, Repayment};
+pub use script::{BankStep, Delivery, MoveStep, NoticeStep, Refusal, Script, Share};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -54,19 +65,30 @@ pub struct SandboxConfig {
     /// Draws the orders of the shares.
     pub seed: u64,
     pub shares: Vec<Share>,
-    /// The channel's fee in millionths of the amount: 2000 is 0.20 %.
-    pub fee_ppm: u32,
+    /// Terms of the channels, which its fees follow, and who debits holders; as the ledger's own unless said otherwise.
+    #[serde(skip)]
+    pub policy: Policy,
     /// Where captures are told.
     pub door: Option<Door>,
+    /// How long a minute is between Alipay's notices, of which the last comes a day after the first, in milliseconds.
+    pub alipay_minute_ms: u64,
 }
 
 impl Default for SandboxConfig {
     fn default() -> Self {
-        Self { default: Script::default(), seed: 0, shares: Vec::new(), fee_ppm: 2000, door: None }
+        Self {
+            default: Script::default(),
+            seed: 0,
+            shares: Vec::new(),
+            policy: Policy::default(),
+            door: None,
+            alipay_minute_ms: 10,
+        }
     }
 }
 
-/// Where captures are told, and the bearer token of each channel.
+/// Where captures are told, and the bearer token of each channel. Alipay's channels need none: without a token they tell
+/// what Alipay tells, which is signed.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Door {
@@ -90,6 +112,8 @@ pub enum SandboxError {
     Client(#[from] reqwest::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("a key of the played Alipay cannot be used: {0}")]
+    Key(#[from] KeyError),
 }
 
 /// A running sandbox; it ends when it is dropped.
@@ -98,6 +122,8 @@ pub struct Sandbox {
     pub url: String,
     pub bank_url: String,
     pub acquirer_url: String,
+    /// With the place of the school's name.
+    pub schools_url: String,
     pub handle: JoinHandle<io::Result<()>>,
     outside: Arc<Outside>,
 }
@@ -110,7 +136,8 @@ impl Sandbox {
         let url = format!("http://{}", listener.local_addr().map_err(listen)?);
         let outside = Arc::new(Outside::new(config, clock, Handle::current())?);
         let handle = tokio::spawn(axum::serve(listener, router(Arc::clone(&outside))).into_future());
-        Ok(Self { bank_url: format!("{url}/bank"), acquirer_url: format!("{url}/acquirer"), url, handle, outside })
+        let (bank_url, acquirer_url) = (format!("{url}/bank"), format!("{url}/acquirer"));
+        Ok(Self { bank_url, acquirer_url, schools_url: format!("{url}/schools/{{name}}"), url, handle, outside })
     }
 
     /// Captures are told to this door from now on.
@@ -143,6 +170,8 @@ fn router(outside: Arc<Outside>) -> Router {
     Router::new()
         .merge(bank::routes())
         .merge(acquirer::routes())
+        .merge(alipay::routes())
+        .merge(school::routes())
         .route("/sandbox/scripts/{order_no}", put(set_script))
         .route("/sandbox/books", get(books))
         .with_state(outside)
@@ -165,9 +194,11 @@ async fn books(State(outside): State<Arc<Outside>>) -> Json<Books> {
 #[derive(Debug)]
 struct Outside {
     clock: Clock,
-    fee_ppm: u32,
+    policy: Policy,
     http: reqwest::Client,
     runtime: Handle,
+    alipay: alipay::Keys,
+    alipay_minute: Duration,
     world: Mutex<World>,
 }
 
@@ -175,6 +206,7 @@ struct Outside {
 struct World {
     books: Books,
     scripts: script::Scripts,
+    alipay: alipay::Known,
     door: Option<Door>,
 }
 
@@ -183,10 +215,17 @@ impl Outside {
         let scripts = script::Scripts::new(config.default, config.seed, config.shares);
         Ok(Self {
             clock,
-            fee_ppm: config.fee_ppm,
+            policy: config.policy,
             http: http::client(Trust::system())?.timeout(Duration::from_secs(10)).build()?,
             runtime,
-            world: Mutex::new(World { books: Books::default(), scripts, door: config.door }),
+            alipay: alipay::Keys::read()?,
+            alipay_minute: Duration::from_millis(config.alipay_minute_ms),
+            world: Mutex::new(World {
+                books: Books::default(),
+                scripts,
+                alipay: alipay::Known::default(),
+                door: config.door,
+            }),
         })
     }
 
@@ -199,8 +238,54 @@ impl Outside {
         business_day(&self.clock.now())
     }
 
-    fn fee_rate(&self) -> Decimal {
-        Decimal::new(self.fee_ppm.into(), 6)
+    fn terms(&self, channel: &Name) -> ChannelTerms {
+        self.policy.terms(channel)
+    }
+
+    fn withholding_channel(&self) -> Name {
+        self.policy.withholding_channel.clone()
+    }
+
+    /// A call that moves value, done and answered as the order's script says.
+    async fn movement<R: Serialize>(
+        &self,
+        kind: Kind,
+        number: &str,
+        movement: Movement,
+        reply: impl Fn(Told, &Script) -> R,
+    ) -> Response {
+        let (today, order_no) = (self.today(), movement.order_no.clone());
+        let (reply, delivery) = self.change(|world| {
+            let (told, delivery) = match world.books.repeated(kind, number, &movement) {
+                Some(told) => (told, Delivery::Prompt),
+                None => {
+                    let (deed, delivery) = world.scripts.movement(kind, order_no.as_str()).parts();
+                    (world.books.act(kind, number, deed, today), delivery)
+                }
+            };
+            (reply(told, world.scripts.of(order_no.as_str())), delivery)
+        });
+        deliver(delivery, reply).await
+    }
+
+    /// A question about one.
+    async fn movement_result<R: Serialize>(
+        &self,
+        kind: Kind,
+        number: &str,
+        reply: impl Fn(Told, &Script) -> R,
+    ) -> Response {
+        let today = self.today();
+        let (reply, delivery) = self.change(|world| {
+            let order_no = world.books.order_of(kind, number).map(|order| order.to_string()).unwrap_or_default();
+            let delivery = match kind {
+                Kind::Refund if !order_no.is_empty() => world.scripts.refund_query(&order_no),
+                Kind::Refund | Kind::Credit | Kind::Posting | Kind::Debit => Delivery::Prompt,
+            };
+            let told = world.books.result(kind, number, today);
+            (reply(told, world.scripts.of(&order_no)), delivery)
+        });
+        deliver(delivery, reply).await
     }
 }
 

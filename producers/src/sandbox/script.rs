@@ -13,9 +13,21 @@ pub struct Script {
     /// Each time the bank is asked.
     pub bank: Vec<BankStep>,
     /// Each refund that the acquirer has not settled before; a repeat of a settled one is answered as before.
-    pub refunds: Vec<RefundStep>,
+    pub refunds: Vec<MoveStep>,
+    /// Likewise each credit of a card, each posting of fees, each debit of a holder.
+    pub credits: Vec<MoveStep>,
+    pub postings: Vec<MoveStep>,
+    pub debits: Vec<MoveStep>,
+    /// A query does not find its payments.
+    pub hidden: bool,
+    /// The card is offline: what is credited must be written to it at a load terminal.
+    pub offline_card: bool,
+    /// Lines of a posting that the school does not take.
+    pub refused_lines: Vec<u16>,
     /// How each query of a refund is answered.
     pub refund_queries: Vec<Delivery>,
+    /// So many questions about its trade come before Alipay knows of it.
+    pub queries_too_early: usize,
     pub notice: Option<NoticeStep>,
 }
 
@@ -40,7 +52,7 @@ pub enum BankStep {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RefundStep {
+pub enum MoveStep {
     Success,
     /// Taken; so many queries later it is done.
     Accepted {
@@ -106,10 +118,10 @@ pub(super) enum BankDeed {
     Nothing,
 }
 
-/// What the acquirer does with a refund.
+/// What the outside does with a call that moves value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum RefundDeed {
-    Pay,
+pub(super) enum Deed {
+    Do,
     Take {
         processing: u32,
         refusal: Option<Refusal>,
@@ -119,7 +131,7 @@ pub(super) enum RefundDeed {
     Lose,
 }
 
-/// A refund that is definitely not done.
+/// What is definitely not done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
     pub code: String,
@@ -141,24 +153,24 @@ impl BankStep {
     }
 }
 
-impl RefundStep {
-    pub(super) fn parts(self) -> (RefundDeed, Delivery) {
-        let refuse = |code, retryable| RefundDeed::Refuse(Refusal { code, retryable });
+impl MoveStep {
+    pub(super) fn parts(self) -> (Deed, Delivery) {
+        let refuse = |code, retryable| Deed::Refuse(Refusal { code, retryable });
         match self {
-            Self::Success => (RefundDeed::Pay, Delivery::Prompt),
-            Self::Accepted { processing } => (RefundDeed::Take { processing, refusal: None }, Delivery::Prompt),
+            Self::Success => (Deed::Do, Delivery::Prompt),
+            Self::Accepted { processing } => (Deed::Take { processing, refusal: None }, Delivery::Prompt),
             Self::AcceptedThenRefused { processing, code, retryable } => {
-                (RefundDeed::Take { processing, refusal: Some(Refusal { code, retryable }) }, Delivery::Prompt)
+                (Deed::Take { processing, refusal: Some(Refusal { code, retryable }) }, Delivery::Prompt)
             }
             Self::RefuseRetryable { code } => (refuse(code, true), Delivery::Prompt),
             Self::RefuseFinal { code } => (refuse(code, false), Delivery::Prompt),
-            Self::SilentButDone => (RefundDeed::Pay, Delivery::Never),
-            Self::SilentNotDone => (RefundDeed::Lose, Delivery::Never),
-            Self::Http500ButDone => (RefundDeed::Pay, Delivery::Http500),
-            Self::Http500NotDone => (RefundDeed::Lose, Delivery::Http500),
-            Self::ResetButDone => (RefundDeed::Pay, Delivery::Reset),
-            Self::ResetNotDone => (RefundDeed::Lose, Delivery::Reset),
-            Self::Slow { ms } => (RefundDeed::Pay, Delivery::Late { ms }),
+            Self::SilentButDone => (Deed::Do, Delivery::Never),
+            Self::SilentNotDone => (Deed::Lose, Delivery::Never),
+            Self::Http500ButDone => (Deed::Do, Delivery::Http500),
+            Self::Http500NotDone => (Deed::Lose, Delivery::Http500),
+            Self::ResetButDone => (Deed::Do, Delivery::Reset),
+            Self::ResetNotDone => (Deed::Lose, Delivery::Reset),
+            Self::Slow { ms } => (Deed::Do, Delivery::Late { ms }),
         }
     }
 }
@@ -185,8 +197,31 @@ pub(super) struct Scripts {
 #[derive(Debug, Default)]
 struct Taken {
     bank: usize,
-    refunds: usize,
+    moves: [usize; Kind::ALL.len()],
     refund_queries: usize,
+    trade_queries: usize,
+}
+
+/// A kind of call that moves value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Refund,
+    Credit,
+    Posting,
+    Debit,
+}
+
+impl Kind {
+    const ALL: &[Self] = &[Self::Refund, Self::Credit, Self::Posting, Self::Debit];
+
+    fn steps(self, script: &Script) -> &Vec<MoveStep> {
+        match self {
+            Self::Refund => &script.refunds,
+            Self::Credit => &script.credits,
+            Self::Posting => &script.postings,
+            Self::Debit => &script.debits,
+        }
+    }
 }
 
 impl Scripts {
@@ -205,14 +240,23 @@ impl Scripts {
         self.step(order_no, taken, |script| &script.bank).unwrap_or(BankStep::Booked)
     }
 
-    pub fn refund(&mut self, order_no: &str) -> RefundStep {
-        let taken = count(&mut self.taken(order_no).refunds);
-        self.step(order_no, taken, |script| &script.refunds).unwrap_or(RefundStep::Success)
+    pub fn movement(&mut self, kind: Kind, order_no: &str) -> MoveStep {
+        let taken = count(&mut self.taken(order_no).moves[kind as usize]);
+        self.step(order_no, taken, |script| kind.steps(script)).unwrap_or(MoveStep::Success)
+    }
+
+    /// What is said of an order beside its steps.
+    pub fn of(&self, order_no: &str) -> &Script {
+        self.script(order_no)
     }
 
     pub fn refund_query(&mut self, order_no: &str) -> Delivery {
         let taken = count(&mut self.taken(order_no).refund_queries);
         self.step(order_no, taken, |script| &script.refund_queries).unwrap_or(Delivery::Prompt)
+    }
+
+    pub fn is_too_early(&mut self, order_no: &str) -> bool {
+        count(&mut self.taken(order_no).trade_queries) < self.script(order_no).queries_too_early
     }
 
     pub fn notice(&self, order_no: &str) -> NoticeStep {
@@ -266,19 +310,19 @@ mod tests {
         )
         .unwrap();
         assert_eq!(script.bank, [BankStep::Http500, BankStep::Slow { ms: 300 }, BankStep::BookedButSilent]);
-        assert_eq!(script.refunds[1], RefundStep::Accepted { processing: 2 });
+        assert_eq!(script.refunds[1], MoveStep::Accepted { processing: 2 });
         assert_eq!((script.refund_queries, script.notice), (vec![Delivery::Never], Some(NoticeStep::Late { ms: 5 })));
         assert!(serde_json::from_str::<Script>(r#"{"banks": []}"#).is_err());
     }
 
     #[test]
     fn the_last_step_repeats_and_what_is_left_out_is_as_by_default() {
-        let default = Script { refunds: vec![RefundStep::SilentNotDone], ..Script::default() };
+        let default = Script { refunds: vec![MoveStep::SilentNotDone], ..Script::default() };
         let mut scripts = Scripts::new(default, 0, Vec::new());
         scripts.set("a".to_owned(), Script { bank: vec![BankStep::Uncertain, BankStep::Failed], ..Script::default() });
         let asked: Vec<BankStep> = (0..4).map(|_| scripts.bank("a")).collect();
         assert_eq!(asked, [BankStep::Uncertain, BankStep::Failed, BankStep::Failed, BankStep::Failed]);
-        assert_eq!(scripts.refund("a"), RefundStep::SilentNotDone);
+        assert_eq!(scripts.movement(Kind::Refund, "a"), MoveStep::SilentNotDone);
         assert_eq!((scripts.bank("b"), scripts.notice("b")), (BankStep::Booked, NoticeStep::Once));
     }
 

@@ -11,6 +11,7 @@ use schemas::{Data, Event, Stream};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::calls::{PaymentReply, PaymentResult};
 
 fn order_no(number: u8) -> OrderId {
     OrderId::new(&Stream::loan([1; 10]), [number; 8]).unwrap()

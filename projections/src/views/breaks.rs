@@ -6,6 +6,7 @@ use engine::stream::StreamError;
 use postgres::{Transaction, types::Type};
 use rules::{
     breaks::{BreakClass, breaks_of},
+    contract::LoanContract,
     policy::Policy,
 };
 
@@ -42,9 +43,10 @@ pub(super) fn write(tx: &mut Transaction<'_>, state: &State, policy: &Policy) ->
             grace_until: Some(found.grace_until),
         }));
     }
-    for (stream, row) in state.contracts.changed() {
+    for (stream, row) in state.streams.contracts.changed() {
         looked_at.push(stream.to_owned());
-        found.extend(row.state.crowded_days().map(|day| Found {
+        let crowded = row.state.loan().into_iter().flat_map(LoanContract::crowded_days);
+        found.extend(crowded.map(|day| Found {
             subject: stream.to_owned(),
             class: BreakClass::SecondRepaymentOfTheDay,
             detail: day.to_string(),

@@ -1,7 +1,10 @@
 //! Orders: one row for each attempt to pay, with its totals, tracks and status.
 
 use engine::store::Column;
-use rules::order::Order;
+use rules::{
+    order::{Capture, Order},
+    purchase::Purchase,
+};
 use schemas::OrderId;
 
 use super::last_offset;
@@ -22,7 +25,14 @@ fn reason_of(order: &Order) -> Option<String> {
         .or_else(|| refund().map(|reason| reason.to_string()))
         .or_else(|| order.confirmation.failed.clone())
         .or_else(|| order.confirmation.uncertain.clone())
-        .or_else(|| order.declined.clone())
+        .or_else(|| order.declined.as_ref().map(|declined| declined.code.clone()))
+        .or_else(|| order.purchase.as_ref().and_then(|purchase| flags_of(purchase)))
+}
+
+/// What is odd about a purchase that counts all the same.
+fn flags_of(purchase: &Purchase) -> Option<String> {
+    let flags = &purchase.posted.as_ref()?.flags;
+    (!flags.is_empty()).then(|| flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(", "))
 }
 
 #[rustfmt::skip]
@@ -32,10 +42,10 @@ pub(crate) fn columns() -> Vec<Column<Order>> {
         Column::new("stream", "text not null", |key, _| {
             key.parse::<OrderId>().map(|id| id.stream().to_string()).unwrap_or_default()
         }),
+        Column::new("kind", "text", |_, row| row.state.request.as_ref().map(|r| r.data.kind())),
         Column::new("channel", "text", |_, row| channel_of(&row.state)),
-        Column::new("beneficiary", "text", |_, row| row.state.request.as_ref().map(|r| r.data.beneficiary.to_string())),
-        Column::new("student", "uuid", |_, row| row.state.request.as_ref().map(|r| r.data.student)),
-        Column::new("contract", "text", |_, row| row.state.request.as_ref().map(|r| r.data.contract.clone())),
+        Column::new("beneficiary", "text", |_, row| row.state.request.as_ref().map(|r| r.data.beneficiary().to_string())),
+        Column::new("student", "uuid", |_, row| row.state.request.as_ref().and_then(|r| r.data.student())),
         Column::new("status", "text not null", |_, row| row.state.status().as_str()),
         Column::new("payment", "text not null", |_, row| row.state.payment_track().as_str()),
         Column::new("fulfilment", "text not null", |_, row| row.state.fulfilment_track().as_str()),
@@ -50,14 +60,20 @@ pub(crate) fn columns() -> Vec<Column<Order>> {
         Column::new("charged_back_fen", "bigint not null", |_, row| row.state.charged_back().fen()),
         Column::new("requested_at", "timestamptz", |_, row| row.state.request.as_ref().map(|r| r.recorded_at)),
         Column::new("expires_at", "timestamptz", |_, row| row.state.accepted_until()),
-        Column::new("captured_at", "timestamptz", |_, row| row.state.captures.first().map(|c| c.captured_at.to_utc())),
+        Column::new("captured_at", "timestamptz", |_, row| earliest(&row.state).map(|c| c.captured_at.to_utc())),
         Column::new("confirmed_at", "timestamptz", |_, row| row.state.confirmation.confirmed_at),
-        Column::new("business_date", "date", |_, row| row.state.captures.first().map(|c| c.business_date)),
+        Column::new("fiscal_receipts_fen", "bigint not null", |_, row| row.state.fiscal_receipts.fen()),
+        Column::new("business_date", "date", |_, row| earliest(&row.state).map(|c| c.business_date)),
         Column::new("bank_ref", "text", |_, row| row.state.confirmation.bank_ref.clone()),
     ]
 }
 
+/// Of several captures the one that was made first, whichever the log has first.
+fn earliest(order: &Order) -> Option<&Capture> {
+    order.captures.iter().min_by_key(|capture| (capture.captured_at, capture.id))
+}
+
 fn channel_of(order: &Order) -> Option<String> {
-    let requested = order.request.as_ref().map(|request| &request.data.channel);
-    requested.or(order.captures.first().map(|capture| &capture.channel)).map(ToString::to_string)
+    let requested = order.request.as_ref().map(|request| request.data.channel());
+    requested.or(earliest(order).map(|capture| &capture.channel)).map(ToString::to_string)
 }

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use engine::{store::Column, stream::StreamError};
 use postgres::{Transaction, types::Type};
-use rules::settlement::{DayTotals, SettlementBatch, day_totals};
+use rules::{
+    policy::{Policy, SettlesTo},
+    settlement::{DayTotals, SettlementBatch, day_totals, period_of},
+};
+
+use schemas::Name;
 
 use super::{Table, last_offset};
 use crate::projector::State;
@@ -17,7 +22,8 @@ pub(super) const DAYS: Table = Table {
     ddl: "create table channel_days (
         partition int, channel text, business_date date, captured_fen bigint not null, reversed_fen bigint not null,
         refunded_fen bigint not null, charged_back_fen bigint not null, transactions bigint not null,
-        primary key (partition, channel, business_date))",
+        fees_fen bigint not null, fees_borne_by text not null, settles_to text not null, period_from date not null,
+        period_to date not null, primary key (partition, channel, business_date))",
 };
 
 #[rustfmt::skip]
@@ -45,35 +51,45 @@ pub(crate) fn batch_columns() -> Vec<Column<SettlementBatch>> {
     ]
 }
 
-pub(super) fn write_days(tx: &mut Transaction<'_>, state: &State) -> Result<(), StreamError> {
+pub(super) fn write_days(tx: &mut Transaction<'_>, state: &State, policy: &Policy) -> Result<(), StreamError> {
     let mut days = BTreeMap::<_, DayTotals>::new();
     for (read, _) in &state.news.fresh {
-        if let Some((channel, date, totals)) = day_totals(&read.event) {
-            days.entry((read.position.partition, channel.to_string(), date)).or_default().add(totals);
+        if let Some((channel, date, totals)) = day_totals(&read.event, policy) {
+            days.entry((read.position.partition, channel.clone(), date)).or_default().add(totals);
         }
     }
     if days.is_empty() {
         return Ok(());
     }
-    type Day<'a> = (&'a (i32, String, chrono::NaiveDate), &'a DayTotals);
+    type Key = (i32, Name, chrono::NaiveDate);
+    type Day<'a> = (&'a Key, &'a DayTotals);
+    let terms = |key: &Key| policy.terms(&key.1);
     let days: Vec<Day<'_>> = days.iter().collect();
     columns!(
         &days,
         tx,
-        "insert into channel_days as d select * from unnest($1, $2, $3, $4, $5, $6, $7, $8)
+        "insert into channel_days as d select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          on conflict (partition, channel, business_date) do update set
            captured_fen = d.captured_fen + excluded.captured_fen, reversed_fen = d.reversed_fen + excluded.reversed_fen,
            refunded_fen = d.refunded_fen + excluded.refunded_fen,
            charged_back_fen = d.charged_back_fen + excluded.charged_back_fen,
-           transactions = d.transactions + excluded.transactions",
+           transactions = d.transactions + excluded.transactions, fees_fen = d.fees_fen + excluded.fees_fen",
         (partition: INT4_ARRAY = |(key, _): &Day<'_>| key.0),
-        (channel: TEXT_ARRAY = |(key, _): &Day<'_>| key.1.clone()),
+        (channel: TEXT_ARRAY = |(key, _): &Day<'_>| key.1.to_string()),
         (date: DATE_ARRAY = |(key, _): &Day<'_>| key.2),
         (captured: INT8_ARRAY = |(_, totals): &Day<'_>| totals.captured.fen()),
         (reversed: INT8_ARRAY = |(_, totals): &Day<'_>| totals.reversed.fen()),
         (refunded: INT8_ARRAY = |(_, totals): &Day<'_>| totals.refunded.fen()),
         (charged_back: INT8_ARRAY = |(_, totals): &Day<'_>| totals.charged_back.fen()),
         (transactions: INT8_ARRAY = |(_, totals): &Day<'_>| totals.transactions),
+        (fees: INT8_ARRAY = |(_, totals): &Day<'_>| totals.fees.fen()),
+        (borne_by: TEXT_ARRAY = |(key, _): &Day<'_>| terms(key).fees_borne_by.as_str()),
+        (settles_to: TEXT_ARRAY = |(key, _): &Day<'_>| match terms(key).settles_to {
+            SettlesTo::Us => "us",
+            SettlesTo::School => "school",
+        }),
+        (period_from: DATE_ARRAY = |(key, _): &Day<'_>| period_of(key.2, terms(key).cycle).0),
+        (period_to: DATE_ARRAY = |(key, _): &Day<'_>| period_of(key.2, terms(key).cycle).1),
     )?;
     Ok(())
 }

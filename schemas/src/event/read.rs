@@ -1,6 +1,7 @@
 //! Reading an event: from its attributes and the text of its data, with a named refusal for whatever is wrong.
 
 use super::*;
+use crate::StreamKind;
 
 /// What to do with fields of the data that its type does not know.
 #[derive(Clone, Copy, PartialEq)]
@@ -104,8 +105,8 @@ impl<'a> Attributes<'a> {
             return Err(envelope(format!("the attribute datacontenttype is not {CONTENT_TYPE}")));
         }
         let data = read_data(event_type, data, unknown)?;
-        data.check().map_err(|detail| Refusal::new(RefusalCode::InvalidData, detail))?;
         let (subject, stream) = self.place(&data)?;
+        data.check(stream.kind()).map_err(|detail| Refusal::new(RefusalCode::InvalidData, detail))?;
         if unknown == Unknown::Refused {
             check_identity(&data, &subject)?;
         }
@@ -121,31 +122,34 @@ impl<'a> Attributes<'a> {
     fn place(&self, data: &Data) -> Result<(String, Stream), Refusal> {
         let wrong_key = |detail: String| Refusal::new(RefusalCode::WrongKey, detail);
         let stated: Option<Stream> = self.partition_key.map(str::parse).transpose().map_err(wrong_key_from)?;
+        let kinds = Data::kinds_of(data.event_type());
         match data.about() {
             About::Order => {
+                let missing = "the attribute subject (the order number) is missing";
                 let order: OrderId = self
                     .subject
-                    .ok_or_else(|| {
-                        Refusal::new(
-                            RefusalCode::InvalidEnvelope,
-                            "the attribute subject (the order number) is missing",
-                        )
-                    })?
+                    .ok_or_else(|| Refusal::new(RefusalCode::InvalidEnvelope, missing))?
                     .parse()
                     .map_err(|error| Refusal::new(RefusalCode::InvalidEnvelope, error))?;
                 let stream = order.stream();
                 if stated.is_some_and(|stated| stated != stream) {
                     return Err(wrong_key(format!("the key of order {order} is {stream}")));
                 }
+                if !kinds.contains(&order.kind()) {
+                    return Err(wrong_key(format!("this type belongs to orders of {}", words_of(kinds))));
+                }
                 Ok((order.to_string(), stream))
             }
-            About::Contract => match stated.filter(Stream::is_loan) {
+            About::Stream => match stated.filter(|stream| stream.kind().is_some_and(|kind| kinds.contains(&kind))) {
                 Some(stream) if self.subject.is_none_or(|subject| subject == stream.as_str()) => {
                     Ok((stream.to_string(), stream))
                 }
-                _ => Err(wrong_key("this type belongs on a loan:<token> stream, which is also its subject".to_owned())),
+                _ => Err(wrong_key(format!(
+                    "this type belongs on a stream {}:<token>, which is also its subject",
+                    words_of(kinds)
+                ))),
             },
-            About::Channel => match stated.filter(|stream| !stream.is_loan()) {
+            About::Channel => match stated.filter(|stream| stream.kind().is_none()) {
                 Some(stream) => Ok((channel_subject(data), stream)),
                 None => {
                     Err(wrong_key("this type belongs on a channel:<name> stream: give it as partitionkey".to_owned()))
@@ -153,6 +157,11 @@ impl<'a> Attributes<'a> {
             },
         }
     }
+}
+
+/// `loan|card`, as a refusal says it.
+fn words_of(kinds: &[StreamKind]) -> String {
+    kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join("|")
 }
 
 pub(super) fn wrong_key_from(error: crate::NameError) -> Refusal {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{About, Payload, parts, words};
-use crate::{Amount, Name};
+use crate::{Amount, Name, StreamKind};
 
 words! {
     /// Whether the student has signed up for repay-any-time (随时还款签约).
@@ -30,7 +30,8 @@ pub struct RepaymentEnrolmentChecked {
 
 impl Payload for RepaymentEnrolmentChecked {
     const TYPE: &'static str = "ledger.repayment-enrolment.checked.v1";
-    const ABOUT: About = About::Contract;
+    const ABOUT: About = About::Stream;
+    const KINDS: &'static [StreamKind] = &[StreamKind::Loan];
     fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
         parts![self.bank, subject, self.enquiry_no]
     }
@@ -56,7 +57,8 @@ pub struct LoanContractQuoted {
 
 impl Payload for LoanContractQuoted {
     const TYPE: &'static str = "ledger.loan-contract.quoted.v1";
-    const ABOUT: About = About::Contract;
+    const ABOUT: About = About::Stream;
+    const KINDS: &'static [StreamKind] = &[StreamKind::Loan];
     fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
         parts![self.bank, subject, self.enquiry_no]
     }

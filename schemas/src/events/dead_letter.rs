@@ -20,7 +20,7 @@ pub struct DeadLetterResolved {
 
 impl Payload for DeadLetterResolved {
     const TYPE: &'static str = "ledger.dead-letter.resolved.v1";
-    const ABOUT: About = About::Contract;
+    const ABOUT: About = About::Stream;
     fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
         parts![subject, self.partition, self.offset]
     }

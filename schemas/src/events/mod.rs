@@ -8,18 +8,25 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::StreamKind;
+
+mod card;
 mod confirmation;
 mod contract;
 mod dead_letter;
+mod fee;
 mod inbox;
+mod mandate;
 mod order;
 mod payment;
+mod purchase;
 mod receipt;
 mod refund;
 mod settlement;
 
 pub use {
-    confirmation::*, contract::*, dead_letter::*, inbox::*, order::*, payment::*, receipt::*, refund::*, settlement::*,
+    card::*, confirmation::*, contract::*, dead_letter::*, fee::*, inbox::*, mandate::*, order::*, payment::*,
+    purchase::*, receipt::*, refund::*, settlement::*,
 };
 
 /// What an event is about.
@@ -27,8 +34,8 @@ pub use {
 pub enum About {
     /// An order: the subject is its number, the stream is the one that the number carries.
     Order,
-    /// A loan contract as a whole: subject and stream are the same.
-    Contract,
+    /// A loan contract, a card or a fee account as a whole: subject and stream are the same.
+    Stream,
     /// A channel or party as a whole: the stream is `channel:<name>`, the subject is made of the natural key.
     Channel,
 }
@@ -41,6 +48,9 @@ pub trait Payload: Serialize + DeserializeOwned + JsonSchema {
     /// What kind of thing the event is about; decides its subject and its stream.
     const ABOUT: About = About::Order;
 
+    /// The kinds of streams on which it may stand, unless it is about a channel.
+    const KINDS: &'static [StreamKind] = StreamKind::ALL;
+
     /// What makes this fact the same fact again, whoever reports it and on whatever evidence.
     /// `subject` is the order (or batch) that the event is about.
     fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>>;
@@ -48,8 +58,8 @@ pub trait Payload: Serialize + DeserializeOwned + JsonSchema {
     /// What two reports of the same fact must agree on. Times, evidence and optional detail do not count.
     fn business_fields(&self) -> Vec<Cow<'_, str>>;
 
-    /// Rules that types and patterns cannot express.
-    fn check(&self) -> Result<(), &'static str> {
+    /// Rules that types and patterns cannot express. `on` is the kind of its stream, `None` for that of a channel.
+    fn check(&self, _on: Option<StreamKind>) -> Result<(), &'static str> {
         Ok(())
     }
 }
@@ -90,8 +100,16 @@ macro_rules! catalogue {
                 match self { $(Self::$type(data) => data.business_fields()),+ }
             }
 
-            pub(crate) fn check(&self) -> Result<(), &'static str> {
-                match self { $(Self::$type(data) => data.check()),+ }
+            /// On which kinds of streams events of the named type may stand.
+            pub fn kinds_of(event_type: &str) -> &'static [StreamKind] {
+                match event_type {
+                    $($type::TYPE => $type::KINDS,)+
+                    _ => &[],
+                }
+            }
+
+            pub(crate) fn check(&self, on: Option<StreamKind>) -> Result<(), &'static str> {
+                match self { $(Self::$type(data) => data.check(on)),+ }
             }
 
             /// Reads `json` as the named type; `None` when the catalogue has no such type.
@@ -127,13 +145,17 @@ macro_rules! catalogue {
 
 catalogue! {
     RepaymentEnrolmentChecked, LoanContractQuoted,
-    RepaymentRequested, OrderAccepted, OrderRejected, OrderExpired, OrderCancelled,
+    CardholderLinked, CardholderUnlinked, WithholdingMandateSigned, WithholdingMandateEnded,
+    SpendingLimitSet, CardSuspended, CardReinstated, SubsidyGranted, FeeItemAssessed, FeeItemAdjusted,
+    RepaymentRequested, TopUpRequested, FeePaymentRequested, PurchaseRequested, OfflinePurchaseUploaded,
+    OrderAccepted, OrderRejected, OrderExpired, OrderCancelled, PayerClaimRecorded,
     PaymentInitiated, PaymentCaptured, PaymentDeclined, PaymentOutcomeUnknown, PaymentReversed, PaymentReversalFailed,
     ChargebackReceived, ChargebackRepresented, ChargebackClosed,
-    ConfirmationRequested, RepaymentConfirmed, ConfirmationFailed, ConfirmationUncertain, ConfirmationResolved, ConfirmationRevoked,
-    ReceiptPrinted, ReceiptReprinted,
+    ConfirmationRequested, RepaymentConfirmed, CardCredited, CardValueLoaded, FeePosted, ConfirmationFailed, ConfirmationUncertain, ConfirmationResolved, ConfirmationRevoked,
+    OfflinePurchaseResolved, PurchasePosted, PurchaseRefunded, WithholdingUncollected,
+    ReceiptPrinted, ReceiptReprinted, FiscalReceiptIssued, FiscalReceiptReversed,
     RefundRequested, RefundRejected, RefundInitiated, RefundSubmitted, RefundCompleted, RefundFailed, RefundReturned,
-    RefundCancelled, RefundEscalated, RefundPaidManually,
+    RefundCancelled, RefundEscalated, RefundPaidManually, RefundFileExported,
     SettlementReported, SettlementReceived, FundsRemitted,
     InboxRecordRejected, DeadLetterResolved,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Enrolment, Payload, parts, words};
-use crate::{Amount, Name};
+use crate::{Amount, Name, StreamKind};
 
 words! {
     /// How the payer pays.
@@ -20,6 +20,12 @@ words! {
         QrC2b = "qr_c2b",
         /// UnionPay Cloud QuickPass (云闪付).
         Cqp = "cqp",
+        /// Online banking (网银).
+        Netbank = "netbank",
+        /// The channel's own wallet.
+        Wallet = "wallet",
+        /// A debit under a mandate (代扣).
+        Withholding = "withholding",
     }
 }
 
@@ -81,6 +87,7 @@ pub struct RepaymentRequested {
 
 impl Payload for RepaymentRequested {
     const TYPE: &'static str = "ledger.repayment.requested.v1";
+    const KINDS: &'static [StreamKind] = &[StreamKind::Loan];
     fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
         parts![subject]
     }
@@ -95,7 +102,7 @@ impl Payload for RepaymentRequested {
             self.quote.found
         ]
     }
-    fn check(&self) -> Result<(), &'static str> {
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
         if self.amount.is_zero() { Err("the amount of a repayment must be more than 0.00") } else { Ok(()) }
     }
 }
@@ -106,6 +113,9 @@ pub struct OrderAccepted {
     /// When the order lapses if nothing has been paid, by the log's time.
     #[serde(deserialize_with = "crate::calendar::time")]
     pub expires_at: DateTime<FixedOffset>,
+    /// Of a payment of one fee item: whether the item may be paid in parts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub instalments_allowed: bool,
 }
 
 impl Payload for OrderAccepted {
@@ -135,6 +145,28 @@ words! {
         BookingLock = "BOOKING_LOCK",
         /// The bank takes no repayments at this hour or on this day.
         BlackoutWindow = "BLACKOUT_WINDOW",
+        /// The school has no such card.
+        CardNotFound = "CARD_NOT_FOUND",
+        /// The name is not the holder's.
+        NameMismatch = "NAME_MISMATCH",
+        /// The payer was not found to be the holder (无法核实身份).
+        IdentityNotVerified = "IDENTITY_NOT_VERIFIED",
+        /// The school does not offer this (未开通).
+        SchoolNotEnabled = "SCHOOL_NOT_ENABLED",
+        /// The loss of the card was reported (已挂失).
+        CardSuspended = "CARD_SUSPENDED",
+        /// More than the card may spend a day.
+        SpendingLimit = "SPENDING_LIMIT",
+        /// No mandate to debit the holder (未签约代扣).
+        NoMandate = "NO_MANDATE",
+        /// An earlier debit could not be collected.
+        MandateBlocked = "MANDATE_BLOCKED",
+        /// The campus code was older than the offline window when it was used.
+        CodeExpired = "CODE_EXPIRED",
+        /// The item is not charged, is closed, or less is owed on it.
+        ItemNotPayable = "ITEM_NOT_PAYABLE",
+        /// The item must be paid in full.
+        InstalmentNotAllowed = "INSTALMENT_NOT_ALLOWED",
     }
 }
 
@@ -195,6 +227,32 @@ impl Payload for OrderCancelled {
     const TYPE: &'static str = "ledger.order.cancelled.v1";
     fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
         parts![subject]
+    }
+    fn business_fields(&self) -> Vec<Cow<'_, str>> {
+        parts![]
+    }
+}
+
+words! {
+    /// What a payer says about the payment.
+    Claim {
+        /// 付款已成功
+        Paid = "paid",
+        /// 付款出现问题
+        Problem = "problem",
+    }
+}
+
+/// The payer said how the payment went. It proves nothing: the channel is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PayerClaimRecorded {
+    pub claim: Claim,
+}
+
+impl Payload for PayerClaimRecorded {
+    const TYPE: &'static str = "ledger.payer-claim.recorded.v1";
+    fn natural_key<'a>(&'a self, subject: &'a str) -> Vec<Cow<'a, str>> {
+        parts![subject, self.claim]
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![]

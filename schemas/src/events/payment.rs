@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Evidence, Method, Payload, parts, words};
-use crate::{Amount, Name};
+use crate::{Amount, Name, StreamKind};
 
 /// A payment was started at the channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -84,7 +84,7 @@ impl Payload for PaymentCaptured {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.amount]
     }
-    fn check(&self) -> Result<(), &'static str> {
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
         if self.amount.is_zero() {
             return Err("the amount of a capture must be more than 0.00");
         }
@@ -156,6 +156,9 @@ pub struct PaymentReversed {
     /// The full captured amount, or 0.00 when the channel had charged nothing.
     pub amount: Amount,
     pub reason: ReversalReason,
+    /// How the payer had paid; must be told for a debit by withholding, whose money was the receivable's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
     pub channel_txn_no: String,
     #[serde(deserialize_with = "crate::calendar::date")]
     pub business_date: NaiveDate,
@@ -170,7 +173,7 @@ impl Payload for PaymentReversed {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.amount]
     }
-    fn check(&self) -> Result<(), &'static str> {
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
         match (self.capture_id, self.amount.is_zero()) {
             (None, false) => Err("a reversal of money must name the capture_id that it undoes"),
             (Some(_), true) => Err("a reversal of a capture is always in full, so its amount may not be 0.00"),
@@ -261,8 +264,13 @@ pub struct ChargebackClosed {
     pub outcome: DisputeOutcome,
     /// Who bears it when it is lost.
     pub borne_by: Bearer,
-    /// The bank that the order's money was for.
+    /// The bank or school that the order's money was for.
     pub beneficiary: Name,
+    /// For a fee that the school bears: the item and year.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee_item: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub billing_year: Option<u16>,
     #[serde(deserialize_with = "crate::calendar::date")]
     pub business_date: NaiveDate,
 }
@@ -274,5 +282,12 @@ impl Payload for ChargebackClosed {
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.amount, self.outcome, self.borne_by]
+    }
+    fn check(&self, on: Option<StreamKind>) -> Result<(), &'static str> {
+        let of_an_item = self.fee_item.is_some() && self.billing_year.is_some();
+        if on == Some(StreamKind::Fees) && self.borne_by == Bearer::Beneficiary && !of_an_item {
+            return Err("a lost dispute that the school bears names its fee_item and billing_year");
+        }
+        Ok(())
     }
 }

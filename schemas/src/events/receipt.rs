@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Payload, parts, words};
+use crate::StreamKind;
 
 words! {
     /// Where the payer reads the result.
@@ -27,6 +28,9 @@ words! {
 pub struct ReceiptPrinted {
     pub medium: Medium,
     pub outcome_text: ReceiptText,
+    /// SHA-256 of the slip, in hexadecimal: what a dispute may need as evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slip_sha256: Option<String>,
 }
 
 impl Payload for ReceiptPrinted {
@@ -46,6 +50,9 @@ pub struct ReceiptReprinted {
     pub outcome_text: ReceiptText,
     /// The number of this copy, from 2.
     pub copy_no: u16,
+    /// SHA-256 of this copy, in hexadecimal: a copy is no evidence in a dispute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slip_sha256: Option<String>,
 }
 
 impl Payload for ReceiptReprinted {
@@ -56,7 +63,7 @@ impl Payload for ReceiptReprinted {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![]
     }
-    fn check(&self) -> Result<(), &'static str> {
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
         if self.copy_no < 2 { Err("copies are counted from 2; the first is a ReceiptPrinted") } else { Ok(()) }
     }
 }

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Evidence, Payload, parts, words};
-use crate::{Amount, Name};
+use super::{About, Evidence, Method, Payload, parts, words};
+use crate::{Amount, Name, StreamKind};
 
 words! {
     /// Why money goes back. Data only: a refund is identified by its capture and slot.
@@ -47,7 +47,7 @@ impl Payload for RefundRequested {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.capture_id, self.amount]
     }
-    fn check(&self) -> Result<(), &'static str> {
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
         if self.amount.is_zero() { Err("the amount of a refund must be more than 0.00") } else { Ok(()) }
     }
 }
@@ -95,6 +95,9 @@ pub struct RefundInitiated {
     pub amount: Amount,
     pub reason: RefundReason,
     pub by: RefundOrigin,
+    /// `withholding` where the money is owed out of the holder's receivable; absent everywhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
 }
 
 impl Payload for RefundInitiated {
@@ -151,7 +154,7 @@ impl Payload for RefundCompleted {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.channel, self.amount]
     }
-    fn check(&self) -> Result<(), &'static str> {
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
         if self.amount.is_zero() { Err("the amount of a refund must be more than 0.00") } else { Ok(()) }
     }
 }
@@ -205,6 +208,9 @@ pub struct RefundCancelled {
     pub refund_id: Uuid,
     pub amount: Amount,
     pub reason: String,
+    /// As in the `RefundInitiated` that it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
 }
 
 impl Payload for RefundCancelled {
@@ -253,5 +259,27 @@ impl Payload for RefundPaidManually {
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.bank_account, self.amount]
+    }
+}
+
+/// Refunds were written to a file for a channel that has no other way (退款文本).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RefundFileExported {
+    pub channel: Name,
+    pub file_name: String,
+    /// Of the whole file, in hexadecimal.
+    pub sha256: String,
+    pub lines: u32,
+    pub total: Amount,
+}
+
+impl Payload for RefundFileExported {
+    const TYPE: &'static str = "ledger.refund-file.exported.v1";
+    const ABOUT: About = About::Channel;
+    fn natural_key<'a>(&'a self, _: &'a str) -> Vec<Cow<'a, str>> {
+        parts![self.channel, self.file_name]
+    }
+    fn business_fields(&self) -> Vec<Cow<'_, str>> {
+        parts![self.sha256, self.lines, self.total]
     }
 }

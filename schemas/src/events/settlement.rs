@@ -6,8 +6,8 @@ use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Payload, parts};
-use crate::{Amount, Balance, Name, Stream};
+use super::{About, Bearer, Payload, parts};
+use crate::{Amount, Balance, Name, Stream, StreamKind};
 
 /// The channel reported a settlement batch:
 /// net = gross − refunds − chargebacks − fees + carried_in.
@@ -22,8 +22,15 @@ pub struct SettlementReported {
     pub gross: Amount,
     pub refunds: Amount,
     pub chargebacks: Amount,
-    /// Borne by the operator.
     pub fees: Amount,
+    /// Who bears the fees; the operator if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fees_borne_by: Option<Bearer>,
+    /// The beneficiary, and what it bears of the fees in each of its accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beneficiary: Option<Name>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fee_items: Vec<RemittedItem>,
     /// A negative net of earlier batches that this one makes good; zero or less.
     pub carried_in: Balance,
     /// A negative net is not paid but carried into the next batch.
@@ -40,7 +47,7 @@ impl Payload for SettlementReported {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.gross, self.refunds, self.chargebacks, self.fees, self.carried_in, self.net]
     }
-    fn check(&self) -> Result<(), &'static str> {
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
         if self.carried_in > Balance::ZERO {
             return Err("carried_in may not be positive");
         }
@@ -48,11 +55,19 @@ impl Payload for SettlementReported {
         if net != self.net {
             return Err("net must be gross - refunds - chargebacks - fees + carried_in");
         }
-        Ok(())
+        let borne = self.fee_items.iter().map(|item| item.amount).sum::<Amount>();
+        match (self.fees_borne_by, &self.beneficiary) {
+            (Some(Bearer::Beneficiary), Some(_)) if borne == self.fees => check_items(&self.fee_items),
+            (Some(Bearer::Beneficiary), _) => {
+                Err("fees that a beneficiary bears are told by account: beneficiary and fee_items")
+            }
+            (Some(Bearer::Operator) | None, _) if self.fee_items.is_empty() => Ok(()),
+            (Some(Bearer::Operator) | None, _) => Err("fee_items are for fees that a beneficiary bears"),
+        }
     }
 }
 
-/// The net of a batch arrived on a bank account of ours.
+/// The net of a batch arrived: on a bank account of ours, or straight at the school.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SettlementReceived {
     pub channel: Name,
@@ -62,6 +77,12 @@ pub struct SettlementReceived {
     #[serde(deserialize_with = "crate::calendar::date")]
     pub value_date: NaiveDate,
     pub amount: Amount,
+    /// The school whose account it is, if it is not ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub straight_to: Option<Name>,
+    /// What the school has got by this for fee items; empty for stored value, which it then holds for the cards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<RemittedItem>,
 }
 
 impl Payload for SettlementReceived {
@@ -73,14 +94,61 @@ impl Payload for SettlementReceived {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.channel, self.batch_no, self.amount]
     }
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        if self.straight_to.is_none() {
+            return Err("items are for money that goes straight to a school");
+        }
+        if self.items.iter().any(|item| item.fee_item.is_none()) {
+            return Err("money that goes straight to a school pays fee items");
+        }
+        adds_up(&self.items, self.amount)
+    }
 }
 
-/// What one contract gets out of a remittance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// What one account of a beneficiary gets or bears: a loan contract, a fee item of a year, or a merchant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RemittedItem {
     /// The contract, by its stream.
-    pub contract: Stream,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Stream>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee_item: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub billing_year: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant: Option<String>,
     pub amount: Amount,
+}
+
+impl RemittedItem {
+    pub fn of_contract(contract: Stream, amount: Amount) -> Self {
+        Self { contract: Some(contract), amount, ..Self::default() }
+    }
+}
+
+fn check_items(items: &[RemittedItem]) -> Result<(), &'static str> {
+    let names_one = |item: &RemittedItem| {
+        let of_an_item = item.fee_item.is_some() && item.billing_year.is_some();
+        matches!(
+            (&item.contract, &item.fee_item, &item.billing_year, &item.merchant),
+            (Some(_), None, None, None) | (None, None, None, Some(_))
+        ) || (of_an_item && item.contract.is_none() && item.merchant.is_none())
+    };
+    if items.iter().all(names_one) {
+        Ok(())
+    } else {
+        Err("an item names a contract, a fee_item with its billing_year, or a merchant")
+    }
+}
+
+fn adds_up(items: &[RemittedItem], amount: Amount) -> Result<(), &'static str> {
+    if items.iter().map(|item| item.amount).sum::<Amount>() != amount {
+        return Err("the items of a remittance must add up to its amount");
+    }
+    check_items(items)
 }
 
 /// Money was passed on to the beneficiary.
@@ -104,10 +172,7 @@ impl Payload for FundsRemitted {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.beneficiary, self.amount]
     }
-    fn check(&self) -> Result<(), &'static str> {
-        if self.items.iter().map(|item| item.amount).sum::<Amount>() != self.amount {
-            return Err("the items of a remittance must add up to its amount");
-        }
-        Ok(())
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        adds_up(&self.items, self.amount)
     }
 }

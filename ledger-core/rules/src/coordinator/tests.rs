@@ -6,7 +6,7 @@ use crate::{
     accounts::AccountCode::*,
     breaks::{BreakClass, breaks_of},
     order::OrderStatus,
-    testing::{World, name, yuan},
+    testing::{World, asked_back, chargeback, dispute_closed, revoked, yuan},
 };
 
 fn paid(amount: &str) -> World {
@@ -31,18 +31,6 @@ fn a_confirmed_repayment_is_owed_to_the_bank() {
     assert_eq!(world.status(1), OrderStatus::Completed);
     assert_eq!(world.books.total(LoanRepaymentPayable), -Balance::from(yuan("5000.00")));
     assert!(world.wanted(1).is_empty());
-}
-
-#[test]
-fn an_explicit_failure_is_refunded_at_once_and_exactly() {
-    let mut world = paid("800.00");
-    world.fail(1);
-    assert_eq!((world.count("refund.initiated"), world.status(1)), (1, OrderStatus::RefundPending));
-    world.submit(1, "t1", 1).complete(1, "t1", "800.00");
-    assert_eq!(world.status(1), OrderStatus::Refunded);
-    assert_eq!(world.books, Default::default());
-    world.wait(86_400).fail(1);
-    assert_eq!(world.count("refund.initiated"), 1);
 }
 
 #[test]
@@ -87,129 +75,6 @@ fn a_person_settles_uncertain_as_failed() {
 }
 
 #[test]
-fn a_late_capture_asks_the_bank_once_before_it_is_refunded() {
-    for confirmed in [true, false] {
-        let mut world = World::at("10:00:00");
-        world.request(1, "100.00").wait(120);
-        assert_eq!(world.status(1), OrderStatus::Expired);
-        world.wait(7).capture(1, "t1", "100.00");
-        assert_eq!((world.count("confirmation.requested"), world.count("refund")), (1, 0));
-        if confirmed {
-            world.confirm(1, "100.00");
-            assert_eq!(world.status(1), OrderStatus::Completed);
-        } else {
-            world.fail(1);
-            assert!(world.log.iter().any(
-                |event| matches!(&event.data, Data::RefundInitiated(data) if data.reason == RefundReason::LateCapture)
-            ));
-        }
-    }
-}
-
-#[test]
-fn a_late_confirmation_cancels_a_refund_that_was_not_sent() {
-    let mut world = paid("100.00");
-    world.fail(1).confirm(1, "100.00");
-    assert_eq!((world.count("refund.cancelled"), world.status(1)), (1, OrderStatus::Completed));
-    assert!(world.wanted(1).is_empty(), "the channel is not called");
-}
-
-#[test]
-fn a_claimed_refund_cannot_be_cancelled_and_the_break_stays_until_the_bank_revokes() {
-    let mut world = paid("100.00");
-    world.refunds_claimed = true;
-    world.fail(1).confirm(1, "100.00").submit(1, "t1", 1).complete(1, "t1", "100.00");
-    assert_eq!((world.count("refund.cancelled"), world.status(1)), (0, OrderStatus::Exception));
-    let order = world.order_id(1);
-    assert_eq!(world.books.balance(PayerClearing, order.as_str()), yuan("100.00").into(), "recoverable");
-    assert_eq!(breaks_of(world.order(1), &world.policy)[0].class, BreakClass::ConfirmedAfterRefund);
-    world.read(
-        1,
-        ConfirmationRevoked {
-            target: name("cdb"),
-            revocation_no: "1".into(),
-            amount: yuan("100.00"),
-            reason: RevocationReason::BankUndid,
-            by: "cdb".into(),
-        },
-    );
-    assert_eq!(world.books, Default::default());
-    assert_eq!((world.status(1), breaks_of(world.order(1), &world.policy)), (OrderStatus::Refunded, vec![]));
-}
-
-#[test]
-fn a_second_capture_is_refunded_and_the_first_funds_the_order() {
-    let mut world = paid("100.00");
-    world.capture(1, "t2", "100.00").capture(1, "t2", "100.00").confirm(1, "100.00");
-    assert_eq!(world.count("refund.initiated"), 1);
-    world.submit(1, "t2", 1).complete(1, "t2", "100.00");
-    assert_eq!(world.status(1), OrderStatus::Completed);
-}
-
-#[test]
-fn a_capture_of_another_amount_is_refunded_in_full() {
-    let mut world = World::at("10:00:00");
-    world.request(1, "100.00").capture(1, "t1", "99.00");
-    assert_eq!((world.count("confirmation.requested"), world.status(1)), (0, OrderStatus::RefundPending));
-    assert_eq!(world.order(1).refund_open(), yuan("99.00"));
-}
-
-#[test]
-fn a_reversed_capture_is_neither_asked_about_nor_refunded() {
-    let mut world = World::at("10:00:00");
-    world.request(1, "450.00").capture(1, "t1", "450.00");
-    let capture_id = Some(world.order(1).captures[0].id);
-    let reversal = PaymentReversed {
-        channel: name("ums-pos"),
-        attempt: 1,
-        capture_id,
-        amount: yuan("450.00"),
-        reason: ReversalReason::OperatorSync,
-        channel_txn_no: "t1".into(),
-        business_date: "2025-03-10".parse().unwrap(),
-        evidence: Evidence::Query,
-    };
-    world.read(1, reversal).fail(1);
-    assert_eq!((world.status(1), world.count("refund")), (OrderStatus::Reversed, 0));
-    assert!(world.wanted(1).is_empty());
-    assert_eq!(world.books, Default::default());
-}
-
-#[test]
-fn a_refund_that_fails_for_now_is_tried_again_and_then_given_to_a_person() {
-    let mut world = paid("100.00");
-    world.fail(1);
-    let refund_id = world.refund_id(1, "t1");
-    let failed = |tries, retryable| RefundFailed {
-        refund_id,
-        tries,
-        code: "SELLER_BALANCE_NOT_ENOUGH".into(),
-        message: String::new(),
-        retryable,
-        evidence: Evidence::SyncResponse,
-    };
-    for tries in 1..=4 {
-        world.submit(1, "t1", tries).read(1, failed(tries, true));
-        let wanted = world.wanted(1);
-        assert!(matches!(wanted[0].call, Call::Refund { tries: next, .. } if next == tries + 1), "try {tries}");
-    }
-    world.submit(1, "t1", 5).read(1, failed(5, true));
-    assert_eq!((world.count("refund.escalated"), world.wanted(1).len()), (1, 0));
-    assert_eq!(world.books.total(RefundPayable), -Balance::from(yuan("100.00")), "still owed to the payer");
-    world.read(
-        1,
-        RefundPaidManually {
-            refund_id,
-            bank_account: name("main"),
-            bank_ref: "b1".into(),
-            amount: yuan("100.00"),
-            approver: "finance-2".into(),
-        },
-    );
-    assert_eq!(world.status(1), OrderStatus::Refunded);
-}
-
-#[test]
 fn a_refund_without_an_answer_is_unknown_until_a_person_is_called() {
     let mut world = paid("100.00");
     world.fail(1).submit(1, "t1", 1);
@@ -220,36 +85,9 @@ fn a_refund_without_an_answer_is_unknown_until_a_person_is_called() {
     assert_eq!(world.count("refund.escalated"), 1);
 }
 
-#[test]
-fn a_bounced_refund_is_owed_again() {
-    let mut world = paid("100.00");
-    world.fail(1).submit(1, "t1", 1).complete(1, "t1", "100.00");
-    let returned = RefundReturned {
-        refund_id: world.refund_id(1, "t1"),
-        channel: name("ums-pos"),
-        amount: yuan("100.00"),
-        return_no: "r1".into(),
-        reason: "card closed".into(),
-        business_date: "2025-03-12".parse().unwrap(),
-    };
-    world.read(1, returned);
-    assert_eq!((world.status(1), world.count("refund.escalated")), (OrderStatus::RefundPending, 1));
-    assert_eq!(world.books.total(RefundPayable), -Balance::from(yuan("100.00")));
-}
-
 fn ask_for(world: &mut World, id: u128, amount: &str) {
-    let refund_id = Uuid::from_u128(id);
     let capture_id = world.order(1).captures.first().map_or(Uuid::nil(), |capture| capture.id);
-    world.read(
-        1,
-        RefundRequested {
-            refund_id,
-            capture_id,
-            amount: yuan(amount),
-            reason: RefundReason::Customer,
-            by: RefundOrigin::Customer,
-        },
-    );
+    world.read(1, asked_back(id, capture_id, amount));
 }
 
 fn refusal(world: &World, id: u128) -> Option<RefundRejectionReason> {
@@ -279,16 +117,7 @@ fn a_refund_of_what_the_bank_has_booked_is_refused_until_it_is_revoked() {
     world.confirm(1, "100.00");
     ask_for(&mut world, 1, "30.00");
     assert_eq!(refusal(&world, 1), Some(RefundRejectionReason::AlreadyFulfilled));
-    world.read(
-        1,
-        ConfirmationRevoked {
-            target: name("cdb"),
-            revocation_no: "1".into(),
-            amount: yuan("30.00"),
-            reason: RevocationReason::BankUndid,
-            by: "cdb".into(),
-        },
-    );
+    world.read(1, revoked("cdb", RevocationReason::BankUndid, "1", "30.00"));
     ask_for(&mut world, 2, "30.00");
     assert_eq!((refusal(&world, 2), world.order(1).refund_open()), (None, yuan("30.00")));
     ask_for(&mut world, 3, "30.00");
@@ -306,22 +135,93 @@ fn nobody_can_take_the_place_of_the_sagas_own_refund() {
 }
 
 #[test]
+fn asking_under_the_sagas_number_for_another_capture_frees_nothing_for_a_second_refund() {
+    let mut world = paid("100.00");
+    world.capture(1, "t2", "100.00").fail(1);
+    let (first, second) = (world.order(1).captures[0].id, world.order(1).captures[1].id);
+    let own = world.refund_id(1, "t2").as_u128();
+    world.read(1, asked_back(own, first, "10.00")).read(1, asked_back(9, second, "100.00"));
+    assert_eq!(refusal(&world, 9), Some(RefundRejectionReason::AboveRefundable));
+    assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (2, yuan("200.00")));
+}
+
+#[test]
+fn the_sagas_number_of_one_capture_is_reserved_for_requests_about_another() {
+    let mut world = paid("100.00");
+    world.confirm(1, "100.00").read(1, revoked("cdb", RevocationReason::BankUndid, "1", "100.00"));
+    let (capture, own) = (world.order(1).captures[0].id, world.refund_id(1, "t1").as_u128());
+    world.read(1, asked_back(own, Uuid::from_u128(7), "10.00"));
+    assert_eq!(refusal(&world, own), Some(RefundRejectionReason::ReservedId));
+    world.read(1, asked_back(8, capture, "100.00"));
+    assert_eq!((refusal(&world, 8), world.order(1).refund_open()), (None, yuan("100.00")));
+}
+
+#[test]
+fn money_that_was_charged_back_is_not_refunded_as_well_unless_the_dispute_is_won() {
+    for (outcome, refunded) in [(DisputeOutcome::Lost, "0.00"), (DisputeOutcome::Won, "100.00")] {
+        let mut world = paid("100.00");
+        let capture = world.order(1).captures[0].id;
+        world.read(1, chargeback(capture, "100.00")).fail(1);
+        ask_for(&mut world, 1, "10.00");
+        assert_eq!(refusal(&world, 1), Some(RefundRejectionReason::AboveRefundable));
+        assert_eq!((world.count("refund.initiated"), world.status(1)), (0, OrderStatus::InDispute));
+        world.read(1, dispute_closed("100.00", outcome, Bearer::Operator));
+        assert_eq!(world.order(1).refund_open(), yuan(refunded), "{outcome}");
+    }
+}
+
+#[test]
+fn a_refund_that_was_not_sent_is_cancelled_when_the_payers_bank_takes_the_money_back() {
+    for (outcome, asked) in [(DisputeOutcome::Lost, "0.00"), (DisputeOutcome::Won, "100.00")] {
+        let mut world = paid("100.00");
+        let capture = world.order(1).captures[0].id;
+        world.fail(1);
+        assert_eq!(world.order(1).refund_open(), yuan("100.00"));
+        world.read(1, chargeback(capture, "100.00"));
+        assert_eq!((world.count("refund.cancelled"), world.status(1)), (1, OrderStatus::InDispute));
+        assert_eq!(world.order(1).refund_open(), yuan("0.00"));
+        // Won, it is the payer's again, and a person sends it.
+        world.read(1, dispute_closed("100.00", outcome, Bearer::Operator)).read(1, asked_back(1, capture, "100.00"));
+        assert_eq!(world.order(1).refund_open(), yuan(asked), "{outcome}");
+    }
+}
+
+#[test]
+fn a_refund_that_was_sent_is_not_cancelled_by_a_dispute() {
+    let mut world = paid("100.00");
+    let capture = world.order(1).captures[0].id;
+    world.fail(1).submit(1, "t1", 1).read(1, chargeback(capture, "100.00"));
+    assert_eq!((world.count("refund.cancelled"), world.order(1).refund_open()), (0, yuan("100.00")));
+}
+
+#[test]
+fn money_that_went_back_by_a_refund_and_by_a_lost_dispute_is_an_exception() {
+    let mut world = paid("100.00");
+    world.fail(1).submit(1, "t1", 1).complete(1, "t1", "100.00");
+    let capture = world.order(1).captures[0].id;
+    world
+        .read(1, chargeback(capture, "100.00"))
+        .read(1, dispute_closed("100.00", DisputeOutcome::Lost, Bearer::Operator));
+    assert_eq!(world.status(1), OrderStatus::Exception);
+}
+
+#[test]
+fn money_about_which_nobody_says_anything_becomes_a_break() {
+    let mut world = paid("100.00");
+    let breaks = breaks_of(world.order(1), &world.policy);
+    let [found] = breaks.as_slice() else { panic!("{breaks:?}") };
+    let day = chrono::TimeDelta::days(1);
+    assert_eq!((found.class, found.grace_until), (BreakClass::ConfirmationOverdue, world.now + day));
+    world.fail(1);
+    assert!(breaks_of(world.order(1), &world.policy).is_empty());
+}
+
+#[test]
 fn a_refund_of_an_unknown_capture_is_refused() {
     let mut world = World::at("10:00:00");
     world.request(1, "100.00");
     ask_for(&mut world, 1, "10.00");
     assert_eq!(refusal(&world, 1), Some(RefundRejectionReason::CaptureNotFound));
-}
-
-#[test]
-fn a_confirmation_without_a_capture_waits_for_it() {
-    let mut world = World::at("10:00:00");
-    world.request(1, "100.00").confirm(1, "100.00");
-    assert_eq!(world.status(1), OrderStatus::ConfirmedUnfunded);
-    assert_eq!(breaks_of(world.order(1), &world.policy)[0].class, BreakClass::ConfirmedWithoutCapture);
-    world.capture(1, "t1", "100.00");
-    assert_eq!((world.status(1), breaks_of(world.order(1), &world.policy)), (OrderStatus::Completed, vec![]));
-    assert_eq!(world.count("confirmation.requested"), 0, "the bank has already said so");
 }
 
 #[test]

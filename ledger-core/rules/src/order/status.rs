@@ -43,7 +43,13 @@ statuses! {
         RefundPending = "refund_pending" / "退款中",
         Refunded = "refunded" / "已退款",
         PartiallyRefunded = "partially_refunded" / "部分退款",
-        Completed = "completed" / "还款成功",
+        Completed = "completed" / "已完成",
+        /// Credited, and to be written to the card at a load terminal.
+        AwaitingLoad = "awaiting_load" / "待圈存",
+        /// Bought, and to be debited.
+        AwaitingDebit = "awaiting_debit" / "待代扣",
+        /// Bought, and the debit was declined until nothing was left to try.
+        Uncollected = "uncollected" / "代扣未收回",
         Uncertain = "uncertain" / "结果不确定",
         PaidUnconfirmed = "paid_unconfirmed" / "已支付待核销",
         ConfirmedUnfunded = "confirmed_unfunded" / "已核销未见支付",
@@ -76,17 +82,22 @@ impl Order {
         let net = self.net_captured();
         let refunded = self.refunded();
         let confirmed = self.confirmation.standing();
-        let left = net - refunded - self.charged_back();
+        let left = net - refunded;
+        let of_purchase = self.purchase.as_ref().and_then(|purchase| purchase.status(self));
         if self.chargebacks.values().any(|case| case.closed.is_none() && !case.received.is_zero()) {
             OrderStatus::InDispute
         } else if self.is_contradictory() {
             OrderStatus::Exception
+        } else if let Some(status) = of_purchase {
+            status
         } else if !self.refund_open().is_zero() {
             OrderStatus::RefundPending
         } else if !refunded.is_zero() && left == Balance::ZERO {
             OrderStatus::Refunded
         } else if self.lost_part_to_refunds() {
             OrderStatus::PartiallyRefunded
+        } else if confirmed > Balance::ZERO && confirmed == left && self.confirmation.is_to_be_loaded() {
+            OrderStatus::AwaitingLoad
         } else if confirmed > Balance::ZERO && confirmed == left {
             OrderStatus::Completed
         } else if net > Balance::ZERO && self.confirmation.answer() == Answer::Uncertain {
@@ -104,7 +115,7 @@ impl Order {
     fn unpaid_status(&self) -> OrderStatus {
         if !self.reversals.is_empty() || self.reversed_uncharged {
             OrderStatus::Reversed
-        } else if self.payment_unknown && self.declined.is_none() {
+        } else if self.payment_unknown.is_some() && self.declined.is_none() {
             OrderStatus::PaymentUnknown
         } else if self.declined.is_some() {
             OrderStatus::Declined
@@ -121,27 +132,25 @@ impl Order {
         }
     }
 
-    /// Money that is both booked and gone back, more back than taken, or two payments with nothing decided.
+    /// Money that is both booked and gone back, more back than taken (a dispute included), or two payments with nothing decided.
     fn is_contradictory(&self) -> bool {
         let net = self.net_captured();
         let out = self.confirmation.standing() + self.refunded();
-        let captured = !self.captured().is_zero();
-        (captured && out > net) || Balance::from(self.refunded()) > net || self.unresolved_captures() > 1
+        // A purchase counts before it is debited: what is missing is a receivable.
+        let is_paid_first = !self.captured().is_zero() && self.purchase.as_ref().is_none_or(|it| it.posted.is_none());
+        let gone_back = self.refunded() + self.charged_back();
+        (is_paid_first && out > net) || Balance::from(gone_back) > net || self.unresolved_captures() > 1
     }
 
     fn unresolved_captures(&self) -> usize {
         self.standing_captures().filter(|capture| !self.refundable(capture).is_zero()).count()
     }
 
-    /// A duplicate that went back takes nothing from the order itself.
+    /// A duplicate or a surplus that went back takes nothing from the order itself.
     fn lost_part_to_refunds(&self) -> bool {
-        let of_the_order: Amount = self
-            .refunds
-            .values()
-            .filter(|refund| refund.reason != Some(RefundReason::DuplicateCapture))
-            .map(|refund| refund.refunded())
-            .sum();
-        !of_the_order.is_zero()
+        let beyond = |reason| matches!(reason, Some(RefundReason::DuplicateCapture | RefundReason::AmountMismatch));
+        let of_the_order = self.refunds.values().filter(|refund| !beyond(refund.reason));
+        !of_the_order.map(Refund::refunded).sum::<Amount>().is_zero()
     }
 
     pub fn payment_track(&self) -> PaymentTrack {
@@ -153,9 +162,9 @@ impl Order {
             PaymentTrack::Reversed
         } else if self.declined.is_some() {
             PaymentTrack::Declined
-        } else if self.payment_unknown {
+        } else if self.payment_unknown.is_some() {
             PaymentTrack::Unknown
-        } else if self.payment_initiated {
+        } else if self.initiated > 0 {
             PaymentTrack::Initiated
         } else {
             PaymentTrack::None
@@ -164,12 +173,14 @@ impl Order {
 }
 
 statuses! {
-    /// What became of the repayment at the bank.
+    /// What became of it at the bank, the card host or the school.
     FulfilmentTrack {
         None = "none" / "无",
         Requested = "requested" / "查询中",
         Uncertain = "uncertain" / "不确定",
         Confirmed = "confirmed" / "已核销",
+        PendingLoad = "pending_load" / "待圈存",
+        Loaded = "loaded" / "已圈存",
         Failed = "failed" / "核销失败",
         Revoked = "revoked" / "已撤销",
     }
@@ -193,6 +204,8 @@ impl Order {
     pub fn fulfilment_track(&self) -> FulfilmentTrack {
         let confirmation = &self.confirmation;
         match confirmation.answer() {
+            _ if confirmation.is_to_be_loaded() => FulfilmentTrack::PendingLoad,
+            _ if confirmation.standing() > Balance::ZERO && confirmation.pending_load => FulfilmentTrack::Loaded,
             _ if confirmation.standing() > Balance::ZERO => FulfilmentTrack::Confirmed,
             _ if !confirmation.revoked.is_zero() => FulfilmentTrack::Revoked,
             Answer::Failed => FulfilmentTrack::Failed,

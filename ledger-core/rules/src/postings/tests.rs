@@ -1,82 +1,277 @@
-use schemas::{Stream, events::*};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use super::*;
-use crate::testing::{name, yuan};
+use schemas::{About, Amount, Balance, Data, Event, OrderId, Stream, StreamKind, events::*};
+use uuid::Uuid;
 
-#[test]
-fn a_settlement_moves_the_net_and_the_fee_off_the_channel() {
+use super::{Leg, postings};
+use crate::{order::Capture, testing::*};
+
+const LOAN: StreamKind = StreamKind::Loan;
+const CARD: StreamKind = StreamKind::Card;
+const FEES: StreamKind = StreamKind::Fees;
+
+fn at() -> chrono::DateTime<chrono::FixedOffset> {
+    chrono::DateTime::UNIX_EPOCH.fixed_offset()
+}
+
+/// An event about an order, or about the card or account as a whole.
+fn on(kind: StreamKind, data: impl Into<Data>) -> Event {
+    let (stream, data) = (Stream::new(kind, [1; 10]), data.into());
+    match data.about() {
+        About::Order => Event::about_order("/test", &OrderId::new(&stream, [1; 8]).unwrap(), at(), data),
+        About::Stream => Event::about_stream("/test", &stream, at(), data),
+        About::Channel => Event::about_channel("/test", &name("ums-pos"), at(), data),
+    }
+}
+
+fn of_a_channel(data: impl Into<Data>) -> Event {
+    on(LOAN, data)
+}
+
+/// `1110 ums-pos 100.00`; the order and its stream by these words.
+fn legs(event: &Event) -> Vec<String> {
+    let word = |owner: &str| owner.replace(event.stream.as_str(), "STREAM").replace(event.subject.as_str(), "ORDER");
+    let text = |leg: Leg| format!("{} {} {}", leg.account.code.number(), word(&leg.account.owner), leg.amount);
+    postings(event).into_iter().map(text).collect()
+}
+
+fn capture_of(method: Method) -> Capture {
+    Capture {
+        id: Uuid::from_u128(1),
+        channel: name("ums-pos"),
+        channel_txn_no: "t1".into(),
+        method,
+        amount: yuan("5.00"),
+        business_date: "2025-03-10".parse().unwrap(),
+        captured_at: at(),
+        recorded_at: at().to_utc(),
+    }
+}
+
+fn initiated(method: Option<Method>) -> RefundInitiated {
+    RefundInitiated {
+        refund_id: Uuid::from_u128(1),
+        capture_id: Uuid::from_u128(1),
+        channel: name("ums-pos"),
+        amount: yuan("5.00"),
+        reason: RefundReason::Customer,
+        by: RefundOrigin::Saga,
+        method,
+    }
+}
+
+fn cancelled(method: Option<Method>) -> RefundCancelled {
+    RefundCancelled { refund_id: Uuid::from_u128(1), amount: yuan("5.00"), reason: String::new(), method }
+}
+
+fn completed_with(fee_netted: Option<Amount>) -> RefundCompleted {
+    RefundCompleted { fee_netted, ..completed(Uuid::from_u128(1), "ums-pos", "5.00") }
+}
+
+fn bounced() -> RefundReturned {
+    RefundReturned {
+        refund_id: Uuid::from_u128(1),
+        channel: name("ums-pos"),
+        amount: yuan("5.00"),
+        return_no: "1".into(),
+        reason: String::new(),
+        business_date: "2025-03-10".parse().unwrap(),
+    }
+}
+
+fn paid_manually() -> RefundPaidManually {
+    RefundPaidManually {
+        refund_id: Uuid::from_u128(1),
+        bank_account: name("main"),
+        bank_ref: "b".into(),
+        amount: yuan("5.00"),
+        approver: "finance-2".into(),
+    }
+}
+
+fn bought(funding: Funding) -> PurchasePosted {
+    PurchasePosted {
+        school: name("school-1"),
+        merchant: "canteen-1".into(),
+        amount: yuan("5.00"),
+        funding,
+        consumed_on: "2025-03-10".parse().unwrap(),
+        flags: Vec::new(),
+        agreement_no: None,
+    }
+}
+
+fn granted() -> SubsidyGranted {
+    SubsidyGranted { grant_no: "1".into(), school: name("school-1"), amount: yuan("5.00"), period: "2025-03".into() }
+}
+
+fn lost(borne_by: Bearer) -> ChargebackClosed {
+    let of_an_item = (Some("dorm".to_owned()), Some(2025));
+    let closed = dispute_closed("5.00", DisputeOutcome::Lost, borne_by);
+    ChargebackClosed { beneficiary: name("school-1"), fee_item: of_an_item.0, billing_year: of_an_item.1, ..closed }
+}
+
+/// A batch of 10.00 gross, with refunds that make its net what it is.
+fn batch(net: &str, fees: &str) -> SettlementReported {
     let day = "2025-03-10".parse().unwrap();
-    let report = SettlementReported {
+    let (gross, fees, net) = (yuan("10.00"), yuan(fees), net.parse::<Balance>().unwrap());
+    SettlementReported {
         channel: name("ums-pos"),
         batch_no: "1".into(),
         period_from: day,
         period_to: day,
-        gross: yuan("7900.00"),
-        refunds: yuan("800.00"),
+        gross,
+        refunds: (Balance::from(gross) - fees - net).debit(),
         chargebacks: Amount::ZERO,
-        fees: yuan("14.20"),
+        fees,
+        fees_borne_by: None,
+        beneficiary: None,
+        fee_items: Vec::new(),
         carried_in: Balance::ZERO,
-        net: "7085.80".parse().unwrap(),
+        net,
         transactions: 5,
-    };
-    let event = Event::about_channel(
-        "/channels/ums-pos",
-        &name("ums-pos"),
-        chrono::DateTime::UNIX_EPOCH.fixed_offset(),
-        report.clone(),
-    );
-    let legs = postings(&event);
-    assert_eq!(legs.iter().map(|leg| leg.amount).sum::<Balance>(), Balance::ZERO);
-    let on =
-        |code| legs.iter().filter(|leg| leg.account.code == code).map(|leg| leg.amount).sum::<Balance>().to_string();
-    assert_eq!(
-        [on(SettlementInTransit), on(ChannelFeeExpense), on(ChannelReceivable)],
-        ["7085.80", "14.20", "-7100.00"]
-    );
+    }
 }
 
-#[test]
-fn a_negative_net_stays_with_the_channel() {
-    let day = "2025-03-10".parse().unwrap();
-    let report = SettlementReported {
+fn item(amount: &str) -> RemittedItem {
+    RemittedItem { amount: yuan(amount), ..RemittedItem::default() }
+}
+
+fn of_fee(fee_item: &str, amount: &str) -> RemittedItem {
+    RemittedItem { fee_item: Some(fee_item.into()), billing_year: Some(2025), ..item(amount) }
+}
+
+fn of_merchant(amount: &str) -> RemittedItem {
+    RemittedItem { merchant: Some("canteen-1".into()), ..item(amount) }
+}
+
+fn borne_by_the_school(items: Vec<RemittedItem>) -> SettlementReported {
+    let (fees_borne_by, beneficiary) = (Some(Bearer::Beneficiary), Some(name("school-1")));
+    SettlementReported { fees_borne_by, beneficiary, fee_items: items, ..batch("5.00", "0.03") }
+}
+
+fn receipt(straight_to: Option<&str>, items: Vec<RemittedItem>) -> SettlementReceived {
+    SettlementReceived {
         channel: name("ums-pos"),
         batch_no: "1".into(),
-        period_from: day,
-        period_to: day,
-        gross: Amount::ZERO,
-        refunds: yuan("120.00"),
-        chargebacks: Amount::ZERO,
-        fees: Amount::ZERO,
-        carried_in: Balance::ZERO,
-        net: "-120.00".parse().unwrap(),
-        transactions: 1,
-    };
-    let event = Event::about_channel(
-        "/channels/ums-pos",
-        &name("ums-pos"),
-        chrono::DateTime::UNIX_EPOCH.fixed_offset(),
-        report,
-    );
-    assert!(postings(&event).is_empty());
+        bank_account: name("main"),
+        bank_ref: "b".into(),
+        value_date: "2025-03-11".parse().unwrap(),
+        amount: yuan("5.00"),
+        straight_to: straight_to.map(name),
+        items,
+    }
 }
 
-#[test]
-fn a_remittance_debits_each_contract() {
-    let items = vec![
-        RemittedItem { contract: Stream::loan([1; 10]), amount: yuan("1.00") },
-        RemittedItem { contract: Stream::loan([2; 10]), amount: yuan("2.00") },
-    ];
-    let data = FundsRemitted {
-        beneficiary: name("cdb"),
+fn remitted(beneficiary: &str, items: Vec<RemittedItem>) -> FundsRemitted {
+    FundsRemitted {
+        beneficiary: name(beneficiary),
         bank_account: name("main"),
         bank_ref: "b".into(),
         value_date: "2025-03-12".parse().unwrap(),
-        amount: yuan("3.00"),
+        amount: yuan("5.00"),
         items,
-    };
-    let event =
-        Event::about_channel("/operators/finance", &name("cdb"), chrono::DateTime::UNIX_EPOCH.fixed_offset(), data);
-    let legs = postings(&event);
-    assert_eq!(legs.iter().map(|leg| leg.amount).sum::<Balance>(), Balance::ZERO);
-    assert_eq!(legs[0].account.owner, format!("cdb/{}", Stream::loan([1; 10])));
+    }
+}
+
+const WITHHELD: Option<Method> = Some(Method::Withholding);
+
+#[rustfmt::skip]
+fn of_orders() -> Vec<(&'static str, Event, &'static [&'static str])> {
+    use RevocationReason::*;
+    let revoked = |target, reason, mode| ConfirmationRevoked { mode, ..revoked(target, reason, "1", "5.00") };
+    vec![
+        ("captured", on(LOAN, capture("t1", "5.00")), &["1110 ums-pos 5.00", "2010 ORDER -5.00"]),
+        ("debited by withholding", on(CARD, debited("t1", "5.00")), &["1110 alipay-withholding 5.00", "1210 STREAM -5.00"]),
+        ("reversed", on(LOAN, reversed(&capture_of(Method::Card))), &["2010 ORDER 5.00", "1110 ums-pos -5.00"]),
+        ("a debit reversed", on(CARD, reversed(&capture_of(Method::Withholding))), &["1210 STREAM 5.00", "1110 ums-pos -5.00"]),
+        ("nothing was charged", on(LOAN, nothing_charged("ums-pos", "t1")), &[]),
+        ("booked", on(LOAN, confirmed("5.00")), &["2010 ORDER 5.00", "2110 cdb/STREAM -5.00"]),
+        ("credited", on(CARD, credited("5.00", CreditMode::Online)), &["2010 ORDER 5.00", "2130 school-1/STREAM -5.00"]),
+        ("credited, to be loaded", on(CARD, credited("5.00", CreditMode::PendingLoad)), &["2010 ORDER 5.00", "2131 school-1/STREAM -5.00"]),
+        ("loaded", on(CARD, loaded("5.00", 1)), &["2131 school-1/STREAM 5.00", "2130 school-1/STREAM -5.00"]),
+        ("posted to a fee", on(FEES, posted(1, "dorm", "5.00")), &["2010 ORDER 5.00", "2120 school-1/dorm/2025 -5.00"]),
+        ("settled by a person", on(LOAN, ConfirmationResolved { target: name("cdb"), outcome: Resolution::Confirmed, evidence: Evidence::Manual, by: "x".into() }), &[]),
+        ("undone by the bank", on(LOAN, revoked("cdb", BankUndid, None)), &["2110 cdb/STREAM 5.00", "2010 ORDER -5.00"]),
+        ("debited back", on(CARD, revoked("school-1", CardDebitedBack, None)), &["2130 school-1/STREAM 5.00", "2010 ORDER -5.00"]),
+        ("debited back before it was loaded", on(CARD, revoked("school-1", CardDebitedBack, Some(CreditMode::PendingLoad))), &["2131 school-1/STREAM 5.00", "2010 ORDER -5.00"]),
+        ("a fee unposted", on(FEES, unposted("1", "dorm", "5.00")), &["2120 school-1/dorm/2025 5.00", "2010 ORDER -5.00"]),
+        ("a fee unposted from no item", on(FEES, revoked("school-1", FeeUnposted, None)), &[]),
+        ("a purchase returned", on(CARD, returned("1", "5.00")), &["2140 school-1/canteen-1 5.00", "1210 STREAM -5.00"]),
+        ("bought with the card", on(CARD, bought(Funding::CardBalance)), &["2130 school-1/STREAM 5.00", "2140 school-1/canteen-1 -5.00"]),
+        ("bought with a subsidy", on(CARD, bought(Funding::Subsidy)), &["2132 school-1/STREAM 5.00", "2140 school-1/canteen-1 -5.00"]),
+        ("bought by withholding", on(CARD, bought(Funding::Withholding)), &["1210 STREAM 5.00", "2140 school-1/canteen-1 -5.00"]),
+        ("uploaded and not yet posted", on(CARD, offline(&World::at("10:00:00"), "5.00", Funding::Withholding, 0)), &[]),
+        ("given back to the card", on(CARD, given_back("1", "5.00", Funding::CardBalance)), &["2140 school-1/canteen-1 5.00", "2130 school-1/STREAM -5.00"]),
+        ("given back to the subsidy", on(CARD, given_back("1", "5.00", Funding::Subsidy)), &["2140 school-1/canteen-1 5.00", "2132 school-1/STREAM -5.00"]),
+        ("uncollected for now", on(CARD, WithholdingUncollected { bearer: None, ..given_up(yuan("5.00"), LossBearer::Operator) }), &[]),
+        ("given up by the operator", on(CARD, given_up(yuan("5.00"), LossBearer::Operator)), &["5020 withholding 5.00", "1210 STREAM -5.00"]),
+        ("given up by the merchant", on(CARD, given_up(yuan("5.00"), LossBearer::Merchant)), &["2140 school-1/canteen-1 5.00", "1210 STREAM -5.00"]),
+        ("granted", on(CARD, granted()), &["1220 school-1 5.00", "2132 school-1/STREAM -5.00"]),
+    ]
+}
+
+#[rustfmt::skip]
+fn of_refunds_and_disputes() -> Vec<(&'static str, Event, &'static [&'static str])> {
+    vec![
+        ("a refund decided", on(LOAN, initiated(None)), &["2010 ORDER 5.00", "2210 ORDER -5.00"]),
+        ("a refund of a debit decided", on(CARD, initiated(WITHHELD)), &["1210 STREAM 5.00", "2210 ORDER -5.00"]),
+        ("a refund cancelled", on(LOAN, cancelled(None)), &["2210 ORDER 5.00", "2010 ORDER -5.00"]),
+        ("a refund of a debit cancelled", on(CARD, cancelled(WITHHELD)), &["2210 ORDER 5.00", "1210 STREAM -5.00"]),
+        ("a refund done", on(LOAN, completed_with(None)), &["2210 ORDER 5.00", "1110 ums-pos -5.00"]),
+        ("a refund done, its fee given back", on(LOAN, completed_with(Some(yuan("0.01")))), &["2210 ORDER 5.00", "1110 ums-pos -5.00", "1110 ums-pos 0.01", "5010 ums-pos -0.01"]),
+        ("a refund bounced", on(LOAN, bounced()), &["1110 ums-pos 5.00", "2210 ORDER -5.00"]),
+        ("a refund paid by a person", on(LOAN, paid_manually()), &["2210 ORDER 5.00", "1010 main -5.00"]),
+        ("disputed", on(LOAN, chargeback(Uuid::nil(), "5.00")), &["1330 CB1 5.00", "1110 ums-pos -5.00"]),
+        ("a dispute won", on(LOAN, dispute_closed("5.00", DisputeOutcome::Won, Bearer::Operator)), &["1110 ums-pos 5.00", "1330 CB1 -5.00"]),
+        ("a dispute lost by the operator", on(LOAN, lost(Bearer::Operator)), &["5020 chargeback 5.00", "1330 CB1 -5.00"]),
+        ("a dispute about a loan lost by the bank", on(LOAN, lost(Bearer::Beneficiary)), &["2110 school-1/STREAM 5.00", "1330 CB1 -5.00"]),
+        ("a dispute about a card lost by the school", on(CARD, lost(Bearer::Beneficiary)), &["2130 school-1/STREAM 5.00", "1330 CB1 -5.00"]),
+        ("a dispute about a fee lost by the school", on(FEES, lost(Bearer::Beneficiary)), &["2120 school-1/dorm/2025 5.00", "1330 CB1 -5.00"]),
+    ]
+}
+
+#[rustfmt::skip]
+fn of_settlement() -> Vec<(&'static str, Event, &'static [&'static str])> {
+    let contract = RemittedItem::of_contract(Stream::loan([1; 10]), yuan("5.00"));
+    vec![
+        ("settled", of_a_channel(batch("5.00", "0.03")), &["1120 ums-pos 5.00", "1110 ums-pos -5.00", "5010 ums-pos 0.03", "1110 ums-pos -0.03"]),
+        ("settled with nothing to pay", of_a_channel(batch("-5.00", "0.03")), &["5010 ums-pos 0.03", "1110 ums-pos -0.03"]),
+        ("settled, fees borne by fee items", of_a_channel(borne_by_the_school(vec![of_fee("dorm", "0.01"), of_fee("tuition", "0.02")])), &["1120 ums-pos 5.00", "1110 ums-pos -5.00", "2120 school-1/dorm/2025 0.01", "1110 ums-pos -0.01", "2120 school-1/tuition/2025 0.02", "1110 ums-pos -0.02"]),
+        ("settled, fees borne by a merchant", of_a_channel(borne_by_the_school(vec![of_merchant("0.03")])), &["1120 ums-pos 5.00", "1110 ums-pos -5.00", "2140 school-1/canteen-1 0.03", "1110 ums-pos -0.03"]),
+        ("received", of_a_channel(receipt(None, vec![])), &["1010 main 5.00", "1120 ums-pos -5.00"]),
+        ("received by a school for its cards", of_a_channel(receipt(Some("school-1"), vec![])), &["1020 school-1 5.00", "1120 ums-pos -5.00"]),
+        ("received by a school for fees", of_a_channel(receipt(Some("school-1"), vec![of_fee("dorm", "3.00"), of_fee("tuition", "2.00")])), &["2120 school-1/dorm/2025 3.00", "1120 ums-pos -3.00", "2120 school-1/tuition/2025 2.00", "1120 ums-pos -2.00"]),
+        ("remitted to a bank", of_a_channel(remitted("cdb", vec![contract])), &["2110 cdb/loan:AEAQCAIBAEAQCAIB 5.00", "1010 main -5.00"]),
+        ("remitted to fee items", of_a_channel(remitted("school-1", vec![of_fee("dorm", "3.00"), of_fee("tuition", "2.00")])), &["2120 school-1/dorm/2025 3.00", "1010 main -3.00", "2120 school-1/tuition/2025 2.00", "1010 main -2.00"]),
+        ("remitted to a merchant", of_a_channel(remitted("school-1", vec![of_merchant("5.00")])), &["2140 school-1/canteen-1 5.00", "1010 main -5.00"]),
+    ]
+}
+
+#[test]
+fn each_event_has_the_legs_that_it_should() {
+    for (what, event, expected) in of_orders().into_iter().chain(of_refunds_and_disputes()).chain(of_settlement()) {
+        assert_eq!(legs(&event), expected, "{what}");
+    }
+}
+
+/// Events as they are published.
+fn golden() -> Vec<Event> {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/golden");
+    let entries = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let files = entries(&home).into_iter().flat_map(|folder| entries(&folder));
+    files.map(|file| Event::from_structured(&fs::read(file).unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn every_type_that_posts_is_in_the_tables_and_balances() {
+    let tables = of_orders().into_iter().chain(of_refunds_and_disputes()).chain(of_settlement());
+    let posting = |event: &Event| (!postings(event).is_empty()).then(|| event.data.event_type());
+    let tested: BTreeSet<&str> = tables.filter_map(|(_, event, _)| posting(&event)).collect();
+    let golden = golden();
+    assert_eq!(golden.iter().filter_map(posting).collect::<BTreeSet<_>>(), tested);
+    for event in golden {
+        let sum: Balance = postings(&event).iter().map(|leg| leg.amount).sum();
+        assert_eq!(sum, Balance::ZERO, "{}", event.data.event_type());
+    }
 }

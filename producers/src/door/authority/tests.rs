@@ -78,15 +78,21 @@ fn nobody_reports_what_the_ledger_decides_or_does() {
         own,
         [
             "ledger.repayment.requested.v1",
+            "ledger.top-up.requested.v1",
+            "ledger.fee-payment.requested.v1",
+            "ledger.purchase.requested.v1",
+            "ledger.offline-purchase.uploaded.v1",
             "ledger.order.accepted.v1",
             "ledger.order.rejected.v1",
             "ledger.order.expired.v1",
             "ledger.confirmation.requested.v1",
+            "ledger.purchase.posted.v1",
             "ledger.refund.rejected.v1",
             "ledger.refund.initiated.v1",
             "ledger.refund.submitted.v1",
             "ledger.refund.cancelled.v1",
             "ledger.refund.escalated.v1",
+            "ledger.refund-file.exported.v1",
             "ledger.inbox-record.rejected.v1",
         ]
     );

@@ -18,13 +18,15 @@ use engine::{
     log::{Log, Position, Record, TopicSpec, memory::MemoryLog},
     postgres::{connect, migrate, pool, server::Server},
 };
+use rules::policy::Policy;
 use schemas::Event;
 use serde_json::Value;
 use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::{
-    door::{Client, Door, DoorConfig, router},
+    channels::{self, Channels, ChannelsConfig},
+    door::{Client, Door, DoorConfig, router, webhooks},
     token::Tokens,
 };
 
@@ -97,15 +99,21 @@ pub struct Bed {
 impl Bed {
     pub async fn new() -> Self {
         let url = tokio::task::spawn_blocking(database).await.unwrap();
-        Self::at(&url)
+        Self::at(&url, &channels::tests::config())
+    }
+
+    /// A door that takes notices by these settings.
+    pub async fn with_channels(config: &ChannelsConfig) -> Self {
+        let url = tokio::task::spawn_blocking(database).await.unwrap();
+        Self::at(&url, config)
     }
 
     /// A door whose Postgres does not answer: whatever it refuses by itself needs none.
     pub fn without_postgres() -> Self {
-        Self::at("postgres://nobody@127.0.0.1:1/nowhere")
+        Self::at("postgres://nobody@127.0.0.1:1/nowhere", &channels::tests::config())
     }
 
-    fn at(url: &str) -> Self {
+    fn at(url: &str, channels: &ChannelsConfig) -> Self {
         let (log, pool, tokens) = (memory_log(&[TOPIC]), pool(url, "tests", 4).unwrap(), Tokens::new("a secret"));
         let clients = [
             ("pos", vec!["/channels/ums-pos"]),
@@ -126,8 +134,19 @@ impl Bed {
             ..DoorConfig::default()
         };
         let clock = Clock::simulated(DateTime::parse_from_rfc3339("2025-03-10T10:00:00+08:00").unwrap().to_utc());
-        let door = Door::new(config, Arc::new(log.clone()), TOPIC, clock, pool.clone(), tokens.clone());
-        Self { log, pool, tokens, router: router(door, Router::new()) }
+        let door =
+            Door::new(config, Arc::new(log.clone()), TOPIC, clock, pool.clone(), tokens.clone(), Policy::default());
+        let channels = Channels::open(channels, &Policy::default()).unwrap();
+        Self { log, pool, tokens, router: router(door.clone(), webhooks(door, channels)) }
+    }
+
+    /// Serves the door, for those who call it over a socket, and gives its address.
+    pub async fn serve(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {

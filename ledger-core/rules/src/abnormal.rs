@@ -1,0 +1,393 @@
+//! The abnormal orders of events that happen in the field, by number. Those about statement files (15, 16, 17, 28) have
+//! their tests with reconciliation.
+
+use chrono::TimeDelta;
+use schemas::{Amount, Balance, Data, StreamKind, events::*};
+use uuid::Uuid;
+
+use crate::{
+    accounts::AccountCode::*,
+    breaks::{BreakClass, breaks_of},
+    coordinator::Call,
+    order::OrderStatus,
+    testing::*,
+};
+
+fn paid(amount: &str) -> World {
+    let mut world = World::at("10:00:00");
+    world.request(1, amount).capture(1, "t1", amount);
+    world
+}
+
+fn topped_up(amount: &str) -> World {
+    let mut world = World::of(StreamKind::Card, "10:00:00");
+    world.read(1, top_up(amount)).read(1, paid_by("bestpay-web", "b1", amount));
+    world
+}
+
+/// A student who owes 1,200 for the dormitory, in full, and 5,200 of tuition, in parts.
+fn student() -> World {
+    let mut world = World::of(StreamKind::Fees, "10:00:00");
+    world.told(assessed("dorm", "1200.00", false)).told(assessed("tuition", "5200.00", true));
+    world
+}
+
+fn arrears(world: &World) -> Balance {
+    world.state.fees().unwrap().arrears()
+}
+
+fn debt(world: &World) -> Balance {
+    world.books.total(WithholdingReceivable)
+}
+
+fn breaks(world: &World) -> Vec<BreakClass> {
+    breaks_of(world.order(1), &world.policy).into_iter().map(|found| found.class).collect()
+}
+
+#[test]
+fn case_01_a_confirmation_before_its_capture_waits_for_it() {
+    let mut world = World::at("10:00:00");
+    world.request(1, "100.00").confirm(1, "100.00");
+    assert_eq!(world.status(1), OrderStatus::ConfirmedUnfunded);
+    assert_eq!(breaks(&world), [BreakClass::ConfirmedWithoutCapture]);
+    world.capture(1, "t1", "100.00");
+    assert_eq!((world.status(1), breaks(&world)), (OrderStatus::Completed, vec![]));
+    assert_eq!(world.count("confirmation.requested"), 0, "the bank has already said so");
+}
+
+#[test]
+fn case_02_a_capture_that_is_told_twice_counts_once() {
+    let mut world = paid("100.00");
+    let books = world.books.clone();
+    world.wait(3).capture(1, "t1", "100.00");
+    assert_eq!((world.count("payment.captured"), world.order(1).captured()), (1, yuan("100.00")));
+    assert_eq!(world.books, books);
+}
+
+#[test]
+fn case_03_the_first_of_two_captures_funds_the_order_and_the_second_goes_back() {
+    let mut world = paid("100.00");
+    world.capture(1, "t2", "100.00").capture(1, "t2", "100.00").confirm(1, "100.00");
+    assert_eq!(world.count("refund.initiated"), 1);
+    world.submit(1, "t2", 1).complete(1, "t2", "100.00");
+    assert_eq!(world.status(1), OrderStatus::Completed);
+}
+
+#[test]
+fn case_04_an_explicit_failure_is_refunded_at_once_and_exactly() {
+    let mut world = paid("800.00");
+    world.fail(1);
+    assert_eq!((world.count("refund.initiated"), world.status(1)), (1, OrderStatus::RefundPending));
+    world.submit(1, "t1", 1).complete(1, "t1", "800.00");
+    assert_eq!(world.status(1), OrderStatus::Refunded);
+    assert_eq!(world.books, Default::default());
+    world.wait(86_400).fail(1);
+    assert_eq!(world.count("refund.initiated"), 1);
+}
+
+#[test]
+fn case_05_a_late_confirmation_cancels_a_refund_that_was_not_sent() {
+    let mut world = paid("100.00");
+    world.fail(1).confirm(1, "100.00");
+    assert_eq!((world.count("refund.cancelled"), world.status(1)), (1, OrderStatus::Completed));
+    assert!(world.wanted(1).is_empty(), "the channel is not called");
+}
+
+#[test]
+fn case_06_a_confirmation_after_the_refund_is_an_exception_until_the_bank_revokes() {
+    let mut world = paid("100.00");
+    world.refunds_claimed = true;
+    world.fail(1).confirm(1, "100.00").submit(1, "t1", 1).complete(1, "t1", "100.00");
+    assert_eq!((world.count("refund.cancelled"), world.status(1)), (0, OrderStatus::Exception));
+    let order = world.order_id(1);
+    assert_eq!(world.books.balance(PayerClearing, order.as_str()), yuan("100.00").into(), "recoverable");
+    assert_eq!(breaks(&world), [BreakClass::ConfirmedAfterRefund]);
+    world.read(1, revoked("cdb", RevocationReason::BankUndid, "1", "100.00"));
+    assert_eq!(world.books, Default::default());
+    assert_eq!((world.status(1), breaks(&world)), (OrderStatus::Refunded, vec![]));
+}
+
+#[test]
+fn case_07_a_refund_that_fails_is_tried_again_under_its_number_and_then_paid_by_a_person() {
+    let mut world = paid("100.00");
+    world.fail(1);
+    let refund_id = world.refund_id(1, "t1");
+    let failed = |tries| {
+        let (code, message, evidence) = ("SELLER_BALANCE_NOT_ENOUGH".into(), String::new(), Evidence::SyncResponse);
+        RefundFailed { refund_id, tries, code, message, retryable: true, evidence }
+    };
+    for tries in 1..=4 {
+        world.submit(1, "t1", tries).read(1, failed(tries));
+        let wanted = world.wanted(1);
+        assert!(matches!(wanted[0].call, Call::Refund { tries: next, .. } if next == tries + 1), "try {tries}");
+    }
+    world.submit(1, "t1", 5).read(1, failed(5));
+    assert_eq!((world.count("refund.escalated"), world.wanted(1).len()), (1, 0));
+    assert_eq!(world.books.total(RefundPayable), -Balance::from(yuan("100.00")), "still owed to the payer");
+    let (bank_account, bank_ref, approver) = (name("main"), "b1".into(), "finance-2".into());
+    world.read(1, RefundPaidManually { refund_id, bank_account, bank_ref, amount: yuan("100.00"), approver });
+    assert_eq!(world.status(1), OrderStatus::Refunded);
+}
+
+#[test]
+fn case_08_a_bounced_refund_is_owed_again() {
+    let mut world = paid("100.00");
+    world.fail(1).submit(1, "t1", 1).complete(1, "t1", "100.00");
+    let returned = RefundReturned {
+        refund_id: world.refund_id(1, "t1"),
+        channel: name("ums-pos"),
+        amount: yuan("100.00"),
+        return_no: "r1".into(),
+        reason: "card closed".into(),
+        business_date: "2025-03-12".parse().unwrap(),
+    };
+    world.read(1, returned);
+    assert_eq!((world.status(1), world.count("refund.escalated")), (OrderStatus::RefundPending, 1));
+    assert_eq!(world.books.total(RefundPayable), -Balance::from(yuan("100.00")));
+}
+
+#[test]
+fn case_09_a_capture_after_expiry_asks_the_bank_once_before_it_is_refunded() {
+    for confirmed in [true, false] {
+        let mut world = World::at("10:00:00");
+        world.request(1, "100.00").wait(120);
+        assert_eq!(world.status(1), OrderStatus::Expired);
+        world.wait(7).capture(1, "t1", "100.00");
+        assert_eq!((world.count("confirmation.requested"), world.count("refund")), (1, 0));
+        if confirmed {
+            world.confirm(1, "100.00");
+            assert_eq!(world.status(1), OrderStatus::Completed);
+        } else {
+            world.fail(1);
+            assert!(world.log.iter().any(
+                |event| matches!(&event.data, Data::RefundInitiated(data) if data.reason == RefundReason::LateCapture)
+            ));
+        }
+    }
+}
+
+#[test]
+fn case_10_an_uncertain_answer_keeps_the_money_with_the_payer_until_it_is_settled() {
+    for (outcome, refunds, status) in
+        [(Resolution::Confirmed, 0, OrderStatus::Completed), (Resolution::Failed, 1, OrderStatus::RefundPending)]
+    {
+        let mut world = paid("300.00");
+        let slip = ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Uncertain, slip_sha256: None };
+        world.uncertain(1, 1).read(1, slip).wait(2 * 86_400);
+        assert_eq!((world.status(1), world.count("refund")), (OrderStatus::Uncertain, 0));
+        let waits = world.books.balance(PayerClearing, world.order_id(1).as_str());
+        assert_eq!(waits, -Balance::from(yuan("300.00")));
+        assert_eq!(breaks(&world), []);
+        world.resolve(1, outcome);
+        assert_eq!((world.count("refund.initiated"), world.status(1)), (refunds, status));
+    }
+}
+
+#[test]
+fn case_11_a_capture_that_a_sync_finds_is_reversed_and_neither_asked_about_nor_refunded() {
+    let mut world = World::at("10:00:00");
+    world.request(1, "450.00").capture(1, "t1", "450.00");
+    let reversal = reversed(&world.order(1).captures[0]);
+    world.read(1, reversal).fail(1);
+    assert_eq!((world.status(1), world.count("refund")), (OrderStatus::Reversed, 0));
+    assert!(world.wanted(1).is_empty());
+    assert_eq!(world.books, Default::default());
+
+    // The sync found that nothing had been charged.
+    let mut world = World::at("10:00:00");
+    world.request(1, "450.00");
+    world.read(1, PaymentOutcomeUnknown { attempt: 1, tries: 1, response_code: "98".into(), next_query_at: None });
+    assert_eq!(world.status(1), OrderStatus::PaymentUnknown);
+    world.read(1, nothing_charged("ums-pos", "t1"));
+    assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Reversed, Default::default()));
+}
+
+#[test]
+fn case_12_a_capture_whose_reversal_fails_stands_and_goes_back_by_a_refund() {
+    let mut world = paid("450.00");
+    for tries in 1..=3 {
+        world.read(1, PaymentReversalFailed { attempt: 1, tries, code: "96".into(), retryable: true });
+    }
+    assert_eq!((world.status(1), world.count("refund")), (OrderStatus::PaidUnconfirmed, 0));
+    world.fail(1);
+    assert_eq!((world.order(1).refund_open(), world.order(1).reversed()), (yuan("450.00"), Amount::ZERO));
+}
+
+#[test]
+fn case_13_partial_refunds_have_numbers_of_their_own_and_stay_within_the_capture() {
+    let mut world = paid("100.00");
+    world.confirm(1, "100.00").read(1, revoked("cdb", RevocationReason::BankUndid, "1", "100.00"));
+    let capture = world.order(1).captures[0].id;
+    for (number, amount) in [(1, "30.00"), (1, "30.00"), (2, "20.00"), (3, "50.01")] {
+        world.read(1, asked_back(number, capture, amount));
+    }
+    assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (2, yuan("50.00")));
+    let refused = |number| world.order(1).refunds[&Uuid::from_u128(number)].rejected;
+    assert_eq!([refused(1), refused(2), refused(3)], [None, None, Some(RefundRejectionReason::AboveRefundable)]);
+}
+
+#[test]
+fn case_14_a_capture_of_another_amount_is_used_where_that_is_possible_and_the_rest_goes_back() {
+    let loan = |amount| World::at("10:00:00").request(1, "100.00").capture(1, "t1", amount).order(1).refund_open();
+    assert_eq!([loan("99.00"), loan("101.00")], [yuan("99.00"), yuan("101.00")], "a bank books no other amount");
+
+    let card = |amount| {
+        let mut world = World::of(StreamKind::Card, "10:00:00");
+        world.read(1, top_up("100.00")).read(1, paid_by("bestpay-web", "b1", amount));
+        let Call::CreditCard { amount, .. } = world.wanted(1)[0].call else { panic!("no credit is wanted") };
+        world.read(1, credited(&amount.to_string(), CreditMode::Online));
+        (amount, world.order(1).refund_open())
+    };
+    assert_eq!(card("99.00"), (yuan("99.00"), yuan("0.00")));
+    assert_eq!(card("101.00"), (yuan("100.00"), yuan("1.00")));
+
+    let fee = |item, asked, amount| {
+        let mut world = student();
+        world.read(1, fee_payment(&[(item, asked)])).read(1, paid_by("ejt", "e1", amount));
+        (world.count("confirmation.requested"), world.order(1).refund_open())
+    };
+    assert_eq!(fee("dorm", "1200.00", "1199.00"), (0, yuan("1199.00")), "it must be paid in full");
+    assert_eq!(fee("tuition", "400.00", "399.00"), (1, yuan("0.00")), "it may be paid in parts");
+}
+
+#[test]
+fn case_18_a_card_host_that_refuses_for_now_is_asked_again_under_the_same_key_and_in_the_end_the_money_goes_back() {
+    let mut world = topped_up("50.00");
+    let mut captures = Vec::new();
+    for (tries, wait) in [(1, 10), (2, 60), (3, 600)] {
+        let Call::CreditCard { capture_id, .. } = world.wanted(1)[0].call else { panic!("no credit is wanted") };
+        captures.push(capture_id);
+        world.read(1, failed("school-1", tries, true));
+        assert_eq!((world.count("refund"), world.status(1)), (0, OrderStatus::PaidUnconfirmed));
+        world.wait(wait);
+    }
+    captures.dedup();
+    assert_eq!(captures.len(), 1, "the host's key is made of the capture");
+    world.read(1, failed("school-1", 4, true));
+    assert_eq!((world.count("confirmation.requested"), world.count("confirmation.resolved")), (4, 1));
+    assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (1, yuan("50.00")));
+}
+
+#[test]
+fn case_19_a_credit_without_an_answer_is_neither_refunded_nor_sent_by_a_second_question() {
+    let mut world = topped_up("50.00");
+    world.read(1, unknown("school-1", 1)).wait(3 * 86_400);
+    assert_eq!(
+        (world.status(1), world.count("confirmation.requested"), world.count("refund")),
+        (OrderStatus::Uncertain, 1, 0)
+    );
+    assert!(breaks(&world).is_empty());
+    world.resolve(1, Resolution::Confirmed);
+    assert_eq!((world.status(1), world.count("card.credited")), (OrderStatus::Completed, 1));
+}
+
+#[test]
+fn case_20_an_offline_purchase_inside_the_window_is_debited_however_late_it_is_uploaded() {
+    let mut world = World::of(StreamKind::Card, "18:00:00");
+    world.told(mandate());
+    let mut upload = offline(&world, "9.90", Funding::Withholding, 9 * 3600);
+    upload.uploaded_at += TimeDelta::days(8);
+    world.read(1, upload);
+    let posted = world.order(1).purchase.as_ref().unwrap().posted.clone().unwrap();
+    assert_eq!(posted.flags, [PurchaseFlag::UploadLag]);
+    assert_eq!(posted.consumed_on.to_string(), "2025-03-10");
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::AwaitingDebit, yuan("9.90").into()));
+}
+
+#[test]
+fn case_21_a_purchase_outside_the_window_waits_for_a_person() {
+    for outcome in [LatePurchaseOutcome::Accepted, LatePurchaseOutcome::MerchantBears] {
+        let mut world = World::of(StreamKind::Card, "12:00:00");
+        world.told(mandate());
+        let upload = offline(&world, "15.00", Funding::Withholding, 26 * 3600);
+        world.read(1, upload.clone()).read(1, upload);
+        assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Rejected, Default::default()));
+        assert_eq!(breaks(&world), [BreakClass::LateOfflinePurchase]);
+        world.read(1, OfflinePurchaseResolved { outcome, by: "operator-1".into() });
+        assert_eq!(breaks(&world), []);
+        let accepted = outcome == LatePurchaseOutcome::Accepted;
+        assert_eq!(debt(&world), if accepted { yuan("15.00").into() } else { Balance::ZERO });
+        assert_eq!(world.status(1), if accepted { OrderStatus::AwaitingDebit } else { OrderStatus::Rejected });
+    }
+}
+
+#[test]
+fn case_22_a_terminals_number_that_is_uploaded_twice_is_one_purchase() {
+    let mut world = World::of(StreamKind::Card, "12:00:00");
+    let upload = offline(world.told(mandate()), "9.90", Funding::Withholding, 3600);
+    world.read(1, upload.clone());
+    let books = world.books.clone();
+    let again = OfflinePurchaseUploaded { uploaded_at: upload.uploaded_at + TimeDelta::days(1), ..upload };
+    world.wait(60).read(1, again);
+    assert_eq!((world.count("purchase.posted"), world.count("payment.initiated")), (1, 1));
+    assert_eq!(world.books, books);
+}
+
+#[test]
+fn case_23_a_debit_is_tried_three_times_and_then_stays_a_receivable_and_blocks_the_mandate() {
+    let mut world = World::of(StreamKind::Card, "12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+    for (attempt, wait) in [(1, 3600), (2, 24 * 3600)] {
+        world.read(1, declined(attempt)).wait(wait - 1);
+        assert_eq!(world.count("payment.initiated"), usize::from(attempt));
+        world.wait(1);
+        assert_eq!(world.count("payment.initiated"), usize::from(attempt) + 1);
+    }
+    world.read(1, declined(3));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::Uncollected, yuan("12.50").into()));
+    assert_eq!(world.count("withholding.uncollected"), 1);
+    world.read(2, purchase("1.00", Funding::Withholding));
+    assert_eq!(world.order(2).rejection(), Some(RejectionReason::MandateBlocked));
+    // The holder pays after all.
+    world.read(1, debited("a1", "12.50")).read(3, purchase("1.00", Funding::Withholding));
+    assert_eq!((world.status(1), world.order(3).rejection()), (OrderStatus::Completed, None));
+}
+
+#[test]
+fn case_24_what_was_bought_before_the_mandate_ended_is_still_debited() {
+    let mut world = World::of(StreamKind::Card, "12:00:00");
+    let upload = offline(&world, "9.90", Funding::Withholding, 3600);
+    world.told(mandate()).wait(60).told(ended()).read(1, upload).read(1, declined(1));
+    assert_eq!(world.count("payment.initiated"), 1);
+    assert_eq!(world.status(1), OrderStatus::AwaitingDebit);
+}
+
+#[test]
+fn case_25_a_chargeback_is_disputed_money_until_it_is_closed() {
+    for (outcome, loss) in [(DisputeOutcome::Won, "0.00"), (DisputeOutcome::Lost, "500.00")] {
+        let mut world = paid("500.00");
+        world.confirm(1, "500.00");
+        let capture_id = world.order(1).captures[0].id;
+        world.read(1, chargeback(capture_id, "500.00"));
+        assert_eq!((world.status(1), world.books.total(Disputed)), (OrderStatus::InDispute, yuan("500.00").into()));
+        let evidence_sha256 = "e".repeat(64);
+        world.read(1, ChargebackRepresented { channel: name("ums-pos"), case_no: "CB1".into(), evidence_sha256 });
+        assert_eq!(world.status(1), OrderStatus::InDispute);
+        world.read(1, dispute_closed("500.00", outcome, Bearer::Operator));
+        assert_eq!(
+            (world.books.total(Disputed), world.books.total(Loss)),
+            (Balance::ZERO, yuan(loss).into()),
+            "{outcome}"
+        );
+        assert_eq!(world.status(1), OrderStatus::Completed);
+        assert_eq!(world.books.total(LoanRepaymentPayable), -Balance::from(yuan("500.00")), "the bank has booked it");
+    }
+}
+
+#[test]
+fn case_26_a_payer_who_claims_to_have_paid_changes_nothing() {
+    let mut world = student();
+    world.read(1, fee_payment(&[("tuition", "400.00")])).read(1, PayerClaimRecorded { claim: Claim::Paid });
+    assert!(matches!(world.wanted(1)[0].call, Call::QueryPayment { tries: 1, .. }));
+    world.wait(7200);
+    assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Expired, Default::default()));
+    assert_eq!(arrears(&world), yuan("6400.00").into());
+}
+
+#[test]
+fn case_27_a_payer_who_claims_a_problem_but_was_captured_is_posted() {
+    let mut world = student();
+    world.read(1, fee_payment(&[("tuition", "400.00")])).read(1, PayerClaimRecorded { claim: Claim::Problem });
+    world.read(1, paid_by("ejt", "e1", "400.00")).read(1, posted(1, "tuition", "400.00"));
+    assert_eq!(world.status(1), OrderStatus::Completed);
+}

@@ -1,0 +1,159 @@
+use schemas::{Balance, StreamKind, events::*};
+
+use crate::{
+    accounts::AccountCode::*,
+    coordinator::{Call, When},
+    order::OrderStatus,
+    testing::{World, asked_back, credited, failed, loaded, name, paid_by, revoked, top_up, yuan},
+};
+
+fn paid(asked: &str, amount: &str) -> World {
+    let mut world = World::of(StreamKind::Card, "10:00:00");
+    world.read(1, top_up(asked)).read(1, by_bestpay("b1", amount));
+    world
+}
+
+fn by_bestpay(txn: &str, amount: &str) -> PaymentCaptured {
+    paid_by("bestpay-web", txn, amount)
+}
+
+fn on_card(world: &World) -> [Balance; 2] {
+    [CampusCardLiability, CardPendingLoad].map(|code| -world.books.total(code))
+}
+
+#[test]
+fn each_refusal_of_a_top_up_has_its_code() {
+    let refusal = |change: &dyn Fn(&mut World, &mut TopUpRequested)| {
+        let mut world = World::of(StreamKind::Card, "10:00:00");
+        let mut request = top_up("50.00");
+        change(&mut world, &mut request);
+        world.read(1, request).order(1).rejection()
+    };
+    assert_eq!(refusal(&|_, _| ()), None);
+    assert_eq!(refusal(&|_, request| request.card.found = false), Some(RejectionReason::CardNotFound));
+    assert_eq!(refusal(&|_, request| request.card.name_matches = false), Some(RejectionReason::NameMismatch));
+    let not_verified = |_: &mut World, request: &mut TopUpRequested| {
+        let checked_at = request.card.checked_at;
+        request.identity = Some(IdentityAnswer { verified: false, method: LinkMethod::AlipayRealname, checked_at });
+    };
+    assert_eq!(refusal(&not_verified), Some(RejectionReason::IdentityNotVerified));
+    for (school, reason) in [("school-1", None), ("other", Some(RejectionReason::SchoolNotEnabled))] {
+        assert_eq!(refusal(&|world, _| world.policy.top_up_schools = vec![name(school)]), reason);
+    }
+}
+
+#[test]
+fn a_paid_top_up_asks_the_card_host_to_credit_and_is_on_the_card_then() {
+    let mut world = paid("50.00", "50.00");
+    assert!(matches!(&world.wanted(1)[..], [wanted] if matches!(wanted.call, Call::CreditCard { tries: 1, .. })));
+    world.read(1, credited("50.00", CreditMode::Online));
+    assert_eq!((world.status(1), on_card(&world)), (OrderStatus::Completed, [yuan("50.00").into(), Balance::ZERO]));
+    assert_eq!(world.state.card().unwrap().balance, yuan("50.00").into());
+    assert!(world.wanted(1).is_empty());
+}
+
+#[test]
+fn an_offline_card_is_credited_when_a_load_terminal_has_written_it() {
+    let mut world = paid("60.00", "60.00");
+    world.read(1, credited("60.00", CreditMode::PendingLoad));
+    assert_eq!((world.status(1), on_card(&world)), (OrderStatus::AwaitingLoad, [Balance::ZERO, yuan("60.00").into()]));
+    world.read(1, loaded("60.00", 7)).read(1, loaded("60.00", 8));
+    assert_eq!((world.status(1), on_card(&world)), (OrderStatus::Completed, [yuan("60.00").into(), Balance::ZERO]));
+}
+
+#[test]
+fn a_final_refusal_waits_on_2210_for_the_refund_file() {
+    let mut world = paid("200.00", "200.00");
+    world.read(1, failed("school-1", 1, false));
+    assert_eq!(world.books.total(RefundPayable), -Balance::from(yuan("200.00")));
+    let wanted = world.wanted(1);
+    assert!(matches!(&wanted[..], [wanted] if wanted.when == When::ByFile), "{wanted:?}");
+    world.policy.refund_by_file.clear();
+    assert_eq!(world.wanted(1)[0].when, When::Now, "a channel with an interface is called");
+}
+
+#[test]
+fn less_is_credited_as_it_came_and_more_goes_back() {
+    let mut world = paid("100.00", "99.00");
+    let Call::CreditCard { amount, .. } = world.wanted(1)[0].call else { panic!("no credit is wanted") };
+    assert_eq!(amount, yuan("99.00"));
+    world.read(1, credited("99.00", CreditMode::Online));
+    assert_eq!((world.status(1), world.count("refund")), (OrderStatus::Completed, 0));
+
+    let mut world = paid("100.00", "101.00");
+    world.read(1, credited("100.00", CreditMode::Online));
+    assert_eq!((world.order(1).refund_open(), on_card(&world)[0]), (yuan("1.00"), yuan("100.00").into()));
+    world.submit(1, "b1", 1).complete(1, "b1", "1.00");
+    assert_eq!(world.status(1), OrderStatus::Completed);
+}
+
+#[test]
+fn a_second_payment_goes_back() {
+    let mut world = paid("50.00", "50.00");
+    world.read(1, by_bestpay("b2", "50.00")).read(1, credited("50.00", CreditMode::Online));
+    assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (1, yuan("50.00")));
+}
+
+#[test]
+fn a_top_up_that_is_not_paid_lapses_and_a_late_payment_is_credited_all_the_same() {
+    let mut world = World::of(StreamKind::Card, "10:00:00");
+    world.read(1, top_up("50.00")).wait(1800);
+    assert_eq!(world.status(1), OrderStatus::Expired);
+    world.read(1, by_bestpay("b1", "50.00")).read(1, credited("50.00", CreditMode::Online));
+    assert_eq!(world.status(1), OrderStatus::Completed);
+}
+
+#[test]
+fn parts_of_a_top_up_are_refunded_once_each_and_never_more_than_is_left() {
+    let mut world = paid("100.00", "100.00");
+    world.read(1, credited("100.00", CreditMode::Online));
+    let capture = world.order(1).captures[0].id;
+    let debited_back = |number, amount| revoked("school-1", RevocationReason::CardDebitedBack, number, amount);
+    for _ in 0..2 {
+        world.read(1, debited_back("1", "30.00")).read(1, asked_back(1, capture, "30.00"));
+    }
+    assert_eq!((world.count("refund.initiated"), on_card(&world)[0]), (1, yuan("70.00").into()));
+    world.read(1, debited_back("2", "30.00")).read(1, asked_back(2, capture, "30.00"));
+    assert_eq!((world.count("refund.initiated"), on_card(&world)[0]), (2, yuan("40.00").into()));
+    world.read(1, asked_back(3, capture, "50.00"));
+    let rejected = world.order(1).refunds[&uuid::Uuid::from_u128(3)].rejected;
+    assert_eq!(rejected, Some(RefundRejectionReason::AboveRefundable));
+}
+
+#[test]
+fn a_subsidy_is_restricted_value_of_its_own_and_counts_once() {
+    let mut world = World::of(StreamKind::Card, "10:00:00");
+    let grant = SubsidyGranted {
+        grant_no: "G1".into(),
+        school: name("school-1"),
+        amount: yuan("100.00"),
+        period: "2025-03".into(),
+    };
+    world.told(grant.clone()).told(grant).read(1, crate::testing::purchase("15.00", Funding::Subsidy));
+    let card = world.state.card().unwrap();
+    assert_eq!((card.subsidy, card.balance), (yuan("85.00").into(), Balance::ZERO));
+    assert_eq!(world.books.total(SubsidyLiability), -Balance::from(yuan("85.00")));
+    assert_eq!(world.books.balance(SubsidyReceivable, "school-1"), yuan("100.00").into());
+}
+
+#[test]
+fn what_the_channel_says_without_proof_is_asked_about_on_schedule_until_the_order_lapses() {
+    let mut world = World::of(StreamKind::Card, "10:00:00");
+    world.read(1, top_up("50.00"));
+    assert!(world.wanted(1).is_empty(), "nobody has said anything yet");
+    world.read(1, PayerClaimRecorded { claim: Claim::Paid });
+    let wanted = world.wanted(1);
+    assert!(
+        matches!(&wanted[..], [wanted] if matches!(wanted.call, Call::QueryPayment { tries: 1, .. })),
+        "{wanted:?}"
+    );
+    assert_eq!(wanted[0].when, When::NotBefore(world.now));
+    let unknown =
+        PaymentOutcomeUnknown { attempt: 1, tries: 1, response_code: "NOT_FOUND".into(), next_query_at: None };
+    world.read(1, unknown);
+    let wanted = world.wanted(1);
+    assert!(matches!(wanted[0].call, Call::QueryPayment { tries: 2, .. }));
+    world.wait(1800);
+    assert_eq!((world.status(1), world.wanted(1)), (OrderStatus::PaymentUnknown, vec![]));
+    assert_eq!(world.books, Default::default());
+}

@@ -1,0 +1,241 @@
+//! Alipay's gateway (支付宝开放平台): refunds, debits under a mandate (代扣), and questions about them and about payments.
+//!
+//! Every call is a signed form, and nothing is believed that Alipay has not signed. Numbers of ours name orders and
+//! refunds, the same on every attempt, so that Alipay moves the money once.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use reqwest::{Client, Url, header::CONTENT_TYPE};
+use rules::business_day::shanghai;
+use schemas::{Name, OrderId, events::Method};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
+
+use self::answer::{Answer, nothing};
+use super::{
+    CallsError, DebitOrder, Debited, FoundCapture, Movement, NAME, NoAnswer, PaymentAnswer, PaymentReply,
+    PaymentResult, RefundOrder, Refunded, body, unreadable,
+};
+use crate::signature::{Form, PrivateKey, PublicKey, SignatureError, alipay, key_text};
+
+mod answer;
+
+const MINI: &str = "alipay-mini";
+const WITHHOLDING: &str = "alipay-withholding";
+
+const PAY: &str = "alipay.trade.pay";
+const QUERY: &str = "alipay.trade.query";
+const REFUND: &str = "alipay.trade.refund";
+const REFUND_QUERY: &str = "alipay.trade.fastpay.refund.query";
+
+/// Alipay refuses a title with one of these.
+const NOT_IN_A_TITLE: [char; 3] = ['/', '=', '&'];
+
+/// Keys are PEM or bare Base64 as Alipay's console shows it, or the path of a file with either.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlipayConfig {
+    /// `https://openapi.alipay.com/gateway.do`; while it is empty, Alipay's channels are called at the acquirer's address.
+    pub gateway_url: String,
+    #[serde(deserialize_with = "digits")]
+    pub app_id: String,
+    /// Ours, with which we sign.
+    pub private_key: String,
+    /// Alipay's, not the one that belongs to ours.
+    pub public_key: String,
+    /// Where Alipay tells of debits, with `{name}` for the channel; empty for nowhere.
+    pub notify_url: String,
+    /// What the merchant has contracted for debits: `GENERAL_WITHHOLDING` or `CYCLE_PAY_AUTH`.
+    pub product_code: String,
+    /// Some contracts want `deduct_pay` in a debit, others nothing.
+    pub scene: String,
+}
+
+impl Default for AlipayConfig {
+    fn default() -> Self {
+        Self {
+            gateway_url: String::new(),
+            app_id: String::new(),
+            private_key: String::new(),
+            public_key: String::new(),
+            notify_url: String::new(),
+            product_code: "GENERAL_WITHHOLDING".to_owned(),
+            scene: String::new(),
+        }
+    }
+}
+
+/// The environment gives what is all digits as a number. Alipay's never begin with a zero, which would be lost.
+pub(crate) fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Digits {
+        Text(String),
+        Number(u64),
+    }
+    Ok(match Digits::deserialize(deserializer)? {
+        Digits::Text(text) => text,
+        Digits::Number(number) => number.to_string(),
+    })
+}
+
+/// The private key is secret.
+impl fmt::Debug for AlipayConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { gateway_url, app_id, .. } = self;
+        f.debug_struct("AlipayConfig").field("gateway_url", gateway_url).field("app_id", app_id).finish_non_exhaustive()
+    }
+}
+
+/// The gateway, as far as we call it.
+#[derive(Clone, Debug)]
+pub(super) struct Alipay {
+    http: Client,
+    url: Url,
+    private_key: PrivateKey,
+    public_key: PublicKey,
+    config: AlipayConfig,
+}
+
+impl Alipay {
+    /// Nothing where it is not configured.
+    pub fn new(http: Client, config: &AlipayConfig) -> Result<Option<Self>, CallsError> {
+        let AlipayConfig { gateway_url, app_id, private_key, public_key, .. } = config;
+        if gateway_url.is_empty() {
+            return Ok(None);
+        }
+        let setting = "calls.alipay.gateway_url";
+        let url = Url::parse(gateway_url).ok().filter(Url::has_host);
+        let mut url = url.ok_or_else(|| CallsError::Url { url: gateway_url.clone(), setting })?;
+        // Without this, the gateway takes the form for GBK.
+        url.query_pairs_mut().append_pair("charset", "utf-8");
+        if app_id.is_empty() {
+            return Err(CallsError::Missing { setting: "calls.alipay.app_id" });
+        }
+        let key = |setting| move |source| CallsError::Key { setting, source };
+        let private_key = PrivateKey::read(&key_text(private_key)).map_err(key("calls.alipay.private_key"))?;
+        let public_key = PublicKey::read(&key_text(public_key)).map_err(key("calls.alipay.public_key"))?;
+        Ok(Some(Self { http, url, private_key, public_key, config: config.clone() }))
+    }
+
+    pub fn has(&self, channel: &Name) -> bool {
+        [MINI, WITHHOLDING].contains(&channel.as_str())
+    }
+
+    /// Number and amount are the same on every attempt, as Alipay asks (重试时请务必保证退款请求号和退款金额一致).
+    pub async fn refund(&self, order: &RefundOrder) -> Movement<Refunded> {
+        let content = json!({
+            "out_trade_no": order.order_no,
+            "out_request_no": order.refund_request_no,
+            "refund_amount": order.amount,
+        });
+        match self.call(REFUND, &content, None).await {
+            Ok(answer) => answer.refund(order),
+            Err(why) => nothing(&why),
+        }
+    }
+
+    pub async fn refund_result(&self, order: &RefundOrder) -> Movement<Refunded> {
+        let content = json!({
+            "out_trade_no": order.order_no,
+            "out_request_no": order.refund_request_no,
+            "query_options": ["gmt_refund_pay"],
+        });
+        match self.call(REFUND_QUERY, &content, None).await {
+            Ok(answer) => answer.refund_result(order),
+            Err(why) => nothing(&why),
+        }
+    }
+
+    /// The order's own number is the trade's, on every attempt: Alipay takes the money of a trade once.
+    pub async fn debit(&self, channel: &Name, order: &DebitOrder) -> Movement<Debited> {
+        let mut content = json!({
+            "out_trade_no": order.debit_no,
+            "product_code": self.config.product_code,
+            "subject": order.merchant.replace(NOT_IN_A_TITLE, " "),
+            "total_amount": order.amount,
+            "agreement_params": { "agreement_no": order.agreement_no },
+        });
+        if !self.config.scene.is_empty() {
+            content["scene"] = self.config.scene.as_str().into();
+        }
+        match self.call(PAY, &content, Some(channel)).await {
+            Ok(answer) => answer.debit(order),
+            Err(why) => nothing(&why),
+        }
+    }
+
+    pub async fn debit_result(&self, order: &DebitOrder) -> Movement<Debited> {
+        match self.trade(&order.debit_no).await {
+            Ok(answer) => answer.debit_result(order),
+            Err(why) => nothing(&why),
+        }
+    }
+
+    pub async fn payment(&self, channel: &Name, order_no: &OrderId) -> PaymentAnswer {
+        let answer = match self.trade(order_no).await {
+            Ok(answer) => answer,
+            Err(why) => return PaymentAnswer::Unknown { code: why.code() },
+        };
+        let Some((trade_no, amount)) = answer.payment(order_no) else {
+            return PaymentAnswer::Unknown { code: answer.why_unpaid() };
+        };
+        // A trade that is paid was paid by now.
+        let captured_at = answer.paid_at().unwrap_or_else(|| shanghai(&Utc::now()));
+        let capture = FoundCapture {
+            channel: channel.clone(),
+            channel_txn_no: trade_no,
+            method: if channel.as_str() == WITHHOLDING { Method::Withholding } else { Method::Wallet },
+            amount,
+            business_date: captured_at.date_naive(),
+            captured_at,
+            fee: None,
+        };
+        PaymentReply { result: PaymentResult::Captured, captures: vec![capture] }.into()
+    }
+
+    async fn trade(&self, order_no: &OrderId) -> Result<Answer, NoAnswer> {
+        self.call(QUERY, &json!({ "out_trade_no": order_no }), None).await
+    }
+
+    /// Calls, and has what Alipay signed of the answer. `told` is the channel whose door is to hear of it later.
+    async fn call(&self, method: &str, content: &Value, told: Option<&Name>) -> Result<Answer, NoAnswer> {
+        // The gateway compares this time with its own clock, so it is the real one, whatever time the business plays.
+        let form = self.request(method, content, told, Utc::now())?;
+        let request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let (status, body) = body(request.body(form.encode())).await?;
+        let body = String::from_utf8(body).map_err(|_| unreadable(status, &"it is not UTF-8"))?;
+        let signed = match alipay::verify_response(&body, method, &self.public_key) {
+            Err(SignatureError::Form(error)) => return Err(unreadable(status, &error)),
+            signed => signed?,
+        };
+        tracing::debug!(method, "Alipay has answered");
+        serde_json::from_str(signed).map_err(|error| unreadable(status, &error))
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        content: &Value,
+        told: Option<&Name>,
+        now: DateTime<Utc>,
+    ) -> Result<Form, SignatureError> {
+        let mut form = Form::new();
+        form.push("app_id", &self.config.app_id)
+            .push("method", method)
+            .push("format", "JSON")
+            .push("charset", "utf-8")
+            .push("timestamp", shanghai(&now).format("%Y-%m-%d %H:%M:%S").to_string())
+            .push("version", "1.0")
+            .push("biz_content", content.to_string());
+        if let Some(channel) = told.filter(|_| !self.config.notify_url.is_empty()) {
+            form.push("notify_url", self.config.notify_url.replace(NAME, channel.as_str()));
+        }
+        alipay::sign_request(&mut form, &self.private_key)?;
+        Ok(form)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! Calls to Alipay's gateway: asked about where their fate is not known, and never made under two numbers.
+
+use schemas::Name;
+
+use super::*;
+use crate::sandbox::PaymentRequest;
+
+async fn desk(script: Script) -> Desk {
+    let mut desk = Desk::new(script).await;
+    let config = CallsConfig { timeout_ms: 500, alipay: desk.sandbox.alipay_config(), ..CallsConfig::default() };
+    let publisher = Publisher::new(Arc::new(desk.log.clone()), TOPIC, desk.clock.clone());
+    desk.worker = Worker::new(publisher, Calls::new(config).unwrap(), Policy::default(), Duration::ZERO);
+    desk
+}
+
+fn payment(order_no: OrderId) -> PaymentRequest {
+    serde_json::from_value(serde_json::json!({
+        "order_no": order_no, "channel": "alipay-mini", "method": "wallet", "amount": "800.00",
+    }))
+    .unwrap()
+}
+
+fn refund(tries: u8) -> Call {
+    let Call::Refund { refund_id, amount, channel_txn_no, .. } = super::refund(tries) else { panic!() };
+    Call::Refund { refund_id, tries, amount, channel: "alipay-mini".parse().unwrap(), channel_txn_no }
+}
+
+fn debit(attempt: u16) -> Call {
+    Call::Debit {
+        channel: "alipay-withholding".parse().unwrap(),
+        attempt,
+        agreement_no: "agreement-1".to_owned(),
+        school: "school-1".parse().unwrap(),
+        merchant: "第一食堂".to_owned(),
+        amount: yuan("12.50"),
+    }
+}
+
+fn debits(steps: impl Into<Vec<MoveStep>>) -> Script {
+    Script { debits: steps.into(), ..Script::default() }
+}
+
+async fn paid(script: Script) -> Desk {
+    let desk = desk(script).await;
+    desk.sandbox.pay(payment(order()));
+    desk
+}
+
+fn debit_there(desk: &Desk) -> (u32, String) {
+    let books = desk.books();
+    assert_eq!(books.debits.len(), 1, "one order number");
+    let debit = books.debits.values().next().unwrap();
+    (debit.calls, debit.money_moved.to_string())
+}
+
+#[tokio::test]
+async fn a_refund_is_sent_once_and_done() {
+    let desk = paid(Script::default()).await;
+    assert_eq!(desk.work(&refund(1)).await, 1);
+    assert_eq!(desk.types(), ["refund.submitted", "refund.completed"]);
+    assert_eq!(desk.refund_there(), (1, "800.00".to_owned()));
+}
+
+#[tokio::test]
+async fn a_refund_that_moved_nothing_by_its_own_call_is_asked_about() {
+    let desk = paid(refunds([MoveStep::Accepted { processing: 0 }])).await;
+    assert!(matches!(desk.perform(&refund(1), false, 0).await, Next::LeaveUnknown { .. }));
+    assert_eq!(desk.types(), ["refund.submitted"]);
+    assert_eq!(desk.perform(&refund(1), true, 1).await, Next::Finish);
+    let Data::RefundCompleted(done) = &desk.events()[1].data else { panic!("{:?}", desk.types()) };
+    assert_eq!((done.amount, done.evidence), (yuan("800.00"), Evidence::Query));
+    assert_eq!(desk.refund_there(), (1, "800.00".to_owned()));
+}
+
+#[tokio::test]
+async fn a_refund_that_alipay_does_not_find_goes_out_again_under_its_number() {
+    for step in [
+        MoveStep::Accepted { processing: 2 },
+        MoveStep::SilentNotDone,
+        MoveStep::Http500NotDone,
+        MoveStep::ResetNotDone,
+        MoveStep::SilentButDone,
+        MoveStep::Http500ButDone,
+        MoveStep::ResetButDone,
+    ] {
+        let desk = paid(refunds([step.clone(), MoveStep::Success])).await;
+        assert!(desk.work(&refund(1)).await > 1, "{step:?}");
+        assert_eq!(desk.types().last().unwrap(), "refund.completed", "{step:?}");
+        assert_eq!(desk.refund_there().1, "800.00", "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refund_that_was_taken_and_fails_later_is_refused_in_the_end() {
+    let refused =
+        MoveStep::AcceptedThenRefused { processing: 0, code: "ACQ.TRADE_HAS_FINISHED".to_owned(), retryable: false };
+    let desk = paid(refunds([refused])).await;
+    desk.work(&refund(1)).await;
+    let events = desk.events();
+    let Data::RefundFailed(failed) = &events.last().unwrap().data else { panic!("{:?}", desk.types()) };
+    assert_eq!((failed.code.as_str(), failed.retryable), ("ACQ.TRADE_HAS_FINISHED", false));
+    assert_eq!(desk.refund_there().1, "0.00");
+}
+
+#[tokio::test]
+async fn a_refund_for_which_the_balance_was_not_enough_keeps_number_and_amount() {
+    let broke = MoveStep::RefuseRetryable { code: "ACQ.SELLER_BALANCE_NOT_ENOUGH".to_owned() };
+    let desk = paid(refunds([broke, MoveStep::Success])).await;
+    assert_eq!(desk.work(&refund(1)).await, 1);
+    let Data::RefundFailed(failed) = &desk.events()[1].data else { panic!("{:?}", desk.types()) };
+    assert_eq!((failed.code.as_str(), failed.retryable), ("ACQ.SELLER_BALANCE_NOT_ENOUGH", true));
+    assert_eq!(desk.work(&refund(2)).await, 1);
+    assert_eq!(desk.types()[2..], ["refund.submitted", "refund.completed"]);
+    assert_eq!(desk.refund_there(), (2, "800.00".to_owned()));
+}
+
+#[tokio::test]
+async fn a_debit_whose_answer_was_lost_is_asked_about_and_never_made_twice() {
+    for step in [MoveStep::SilentButDone, MoveStep::Http500ButDone, MoveStep::ResetButDone] {
+        let desk = desk(debits([step.clone()])).await;
+        assert_eq!(desk.work(&debit(1)).await, 2, "{step:?}");
+        let Data::PaymentCaptured(captured) = &desk.events()[0].data else { panic!("{:?}", desk.types()) };
+        assert_eq!((captured.channel_txn_no.clone(), captured.amount), (format!("D{}", card_order()), yuan("12.50")));
+        assert_eq!((captured.evidence, captured.method), (Evidence::Query, Method::Withholding));
+        assert_eq!(debit_there(&desk), (1, "12.50".to_owned()));
+        // Another attempt, which somebody makes all the same: the trade is paid, and that is all it finds.
+        assert_eq!(desk.work(&debit(2)).await, 2);
+        assert_eq!(desk.events()[0].data, desk.events()[1].data);
+        assert_eq!(debit_there(&desk).1, "12.50");
+    }
+}
+
+#[tokio::test]
+async fn a_debit_that_is_in_process_is_waited_for() {
+    let desk = desk(debits([MoveStep::Accepted { processing: 2 }])).await;
+    desk.work(&debit(1)).await;
+    assert_eq!(desk.types(), ["payment.captured"]);
+    assert_eq!(debit_there(&desk).1, "12.50");
+}
+
+#[tokio::test]
+async fn a_declined_debit_tells_alipays_reason_and_may_be_tried_again_under_its_number() {
+    let broke = MoveStep::RefuseRetryable { code: "ACQ.BUYER_BALANCE_NOT_ENOUGH".to_owned() };
+    let desk = desk(debits([broke, MoveStep::Success])).await;
+    assert_eq!(desk.work(&debit(1)).await, 1);
+    let Data::PaymentDeclined(declined) = &desk.events()[0].data else { panic!("{:?}", desk.types()) };
+    assert_eq!((declined.attempt, declined.response_code.as_str()), (1, "ACQ.BUYER_BALANCE_NOT_ENOUGH"));
+    assert_eq!(desk.work(&debit(2)).await, 1);
+    assert_eq!(desk.types(), ["payment.declined", "payment.captured"]);
+    assert_eq!(debit_there(&desk), (2, "12.50".to_owned()));
+}
+
+#[tokio::test]
+async fn an_ended_mandate_is_not_debited() {
+    let desk = desk(Script::default()).await;
+    desk.sandbox.sign_mandate("card-1", "agreement-1");
+    desk.sandbox.end_mandate("agreement-1");
+    desk.work(&debit(1)).await;
+    let Data::PaymentDeclined(declined) = &desk.events()[0].data else { panic!("{:?}", desk.types()) };
+    assert_eq!(declined.response_code, "ACQ.AGREEMENT_STATUS_NOT_NORMAL");
+}
+
+#[tokio::test]
+async fn a_payment_is_found_once_alipay_knows_of_it() {
+    let desk = desk(Script { queries_too_early: 1, ..Script::default() }).await;
+    desk.sandbox.pay(payment(card_order()));
+    let query = |tries| Call::QueryPayment { channel: "alipay-mini".parse().unwrap(), tries };
+    for tries in [1, 2] {
+        assert_eq!(desk.perform(&query(tries), false, 0).await, Next::Finish);
+    }
+    let events = desk.events();
+    let Data::PaymentOutcomeUnknown(early) = &events[0].data else { panic!("{:?}", desk.types()) };
+    assert_eq!(early.response_code, "NOT_FOUND");
+    let Data::PaymentCaptured(captured) = &events[1].data else { panic!("{:?}", desk.types()) };
+    let there = &desk.books().captures[&card_order()][0];
+    assert_eq!((&captured.channel_txn_no, captured.amount), (&there.channel_txn_no, there.amount));
+    assert_eq!((captured.business_date, events[1].occurred_at), (there.business_date, there.captured_at));
+}
+
+#[tokio::test]
+async fn a_trade_that_was_closed_unpaid_is_no_capture() {
+    let desk = desk(Script::default()).await;
+    let channel: Name = "alipay-mini".parse().unwrap();
+    desk.sandbox.close_trade(&channel, &card_order(), yuan("8.00"));
+    desk.perform(&Call::QueryPayment { channel, tries: 1 }, false, 0).await;
+    let Data::PaymentOutcomeUnknown(unknown) = &desk.events()[0].data else { panic!("{:?}", desk.types()) };
+    assert_eq!(unknown.response_code, "TRADE_CLOSED");
+}

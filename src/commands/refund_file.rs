@@ -1,0 +1,55 @@
+//! `ledger refund-file`: the refunds of a channel that takes them in a file only, as that file.
+
+use std::{io::Write, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use engine::clock::Clock;
+use producers::refund_file::{self, Waiting};
+use schemas::Name;
+
+use crate::{
+    config::Config,
+    house::House,
+    output::{Rows, table},
+};
+
+/// Without a file, shows what waits and takes nothing.
+pub async fn run(config: Config, channel: &Name, file: Option<&Path>) -> Result<()> {
+    let by_file = &config.policy.refund_by_file;
+    ensure!(
+        by_file.contains(channel),
+        "{channel} takes refunds over its interface; those that take them in a file are listed in \
+         LEDGER_POLICY__REFUND_BY_FILE"
+    );
+    let house = House::open(config, Clock::System).await?;
+    let Some(file) = file else {
+        println!("{}", rows(&refund_file::waiting(&house.pool, channel).await?));
+        eprintln!("nothing was taken; name a file to export them");
+        return Ok(());
+    };
+    ensure!(!file.exists(), "{} exists already: each export is a file of its own", file.display());
+    let name = file.file_name().and_then(|name| name.to_str()).context("the file needs a name")?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut written = tempfile::NamedTempFile::new_in(folder)
+        .with_context(|| format!("nothing can be written to {}", folder.display()))?;
+    let exported = refund_file::export(&house.pool, &house.publisher(), channel, name).await?;
+    if exported.refunds.is_empty() {
+        eprintln!("no refund of {channel} waits; no file was written");
+        return Ok(());
+    }
+    written.write_all(exported.text.as_bytes())?;
+    written.as_file().sync_all()?;
+    written.persist(file).with_context(|| format!("{} cannot be written", file.display()))?;
+    println!("{}", rows(&exported.refunds));
+    let (lines, total, sha256) = (exported.refunds.len(), exported.total, exported.sha256);
+    eprintln!("{}: {lines} refunds, {total} yuan, SHA-256 {sha256}", file.display());
+    Ok(())
+}
+
+fn rows(refunds: &[Waiting]) -> String {
+    let mut rows = Rows::new(&["order 订单", "payment 原交易", "amount 金额"], &[2]);
+    for refund in refunds {
+        rows.push([refund.order_id.to_string(), refund.channel_txn_no.clone(), refund.amount.to_string()]);
+    }
+    table(&rows)
+}
