@@ -13,7 +13,7 @@ use chrono::{DateTime, FixedOffset};
 use rules::business_day::shanghai;
 use schemars::JsonSchema;
 use schemas::{
-    Amount, Data, Name, Refusal, StreamKind,
+    Amount, Name, Refusal, Stream, StreamKind,
     events::{Funding, OfflinePurchaseUploaded, PurchaseRequested},
 };
 use serde::Deserialize;
@@ -27,9 +27,9 @@ use super::{
     top_ups::Card,
 };
 
-/// What a terminal sells to whom.
+/// A request to buy.
 #[derive(Debug, Deserialize, JsonSchema)]
-struct Sale {
+pub struct PurchaseRequest {
     /// The channel that asks; may be left out by a client that has only one.
     channel: Option<Name>,
     school: Name,
@@ -41,22 +41,25 @@ struct Sale {
     terminal: String,
     /// The terminal's own count: the same number is the same purchase.
     terminal_seq: u64,
-}
-
-/// A request to buy.
-#[derive(Debug, Deserialize, JsonSchema)]
-pub struct PurchaseRequest {
-    #[serde(flatten)]
-    sale: Sale,
     /// When it was asked, by the terminal's clock; now if it is left out.
     requested_at: Option<DateTime<FixedOffset>>,
 }
 
 /// A purchase that was made while the terminal was offline.
+// The first fields are those of the request above: a part that is flattened in would hide misspelt fields.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct OfflinePurchase {
-    #[serde(flatten)]
-    sale: Sale,
+    /// The channel that asks; may be left out by a client that has only one.
+    channel: Option<Name>,
+    school: Name,
+    card: Card,
+    /// Canteen or shop, by the school's number.
+    merchant: String,
+    amount: Amount,
+    funding: Funding,
+    terminal: String,
+    /// The terminal's own count: the same number is the same purchase.
+    terminal_seq: u64,
     /// When it was made, by the terminal's clock.
     occurred_at: DateTime<FixedOffset>,
     /// The campus code that was shown, and when it had last been refreshed.
@@ -73,19 +76,19 @@ pub async fn post(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let request: PurchaseRequest = json::read(&whole(body)?)?;
-    let at = request.requested_at;
-    let (key, asked) = sell(&door, &caller, request.sale, at, |channel, sale| {
-        PurchaseRequested {
-            channel,
-            school: sale.school,
-            merchant: sale.merchant,
-            amount: sale.amount,
-            funding: sale.funding,
-            terminal: sale.terminal,
-            terminal_seq: sale.terminal_seq,
-        }
-        .into()
-    })?;
+    let channel = channel(&caller, request.channel)?;
+    let stream = stream(&door, &request.school, &request.card)?;
+    let key = key(&request.school, &request.terminal, request.terminal_seq);
+    let data = PurchaseRequested {
+        channel: channel.clone(),
+        school: request.school,
+        merchant: request.merchant,
+        amount: request.amount,
+        funding: request.funding,
+        terminal: request.terminal,
+        terminal_seq: request.terminal_seq,
+    };
+    let asked = Asked { stream, channel, data: data.into(), at: request.requested_at };
     answer(&door, &caller, &key, &headers, asked).await
 }
 
@@ -102,36 +105,30 @@ pub async fn post_offline(
 /// An offline purchase, and the key that names it.
 pub(super) fn offline(door: &Door, caller: &Caller, json: &[u8]) -> Result<(String, Asked), Refusal> {
     let request: OfflinePurchase = json::read(json)?;
-    let OfflinePurchase { sale, occurred_at, code_id, code_issued_at, terminal_online_at } = request;
-    let uploaded_at = shanghai(&door.publisher.clock().now());
-    sell(door, caller, sale, Some(occurred_at), |channel, sale| {
-        OfflinePurchaseUploaded {
-            channel,
-            school: sale.school,
-            merchant: sale.merchant,
-            amount: sale.amount,
-            funding: sale.funding,
-            terminal: sale.terminal,
-            terminal_seq: sale.terminal_seq,
-            code_id,
-            code_issued_at,
-            terminal_online_at,
-            uploaded_at,
-        }
-        .into()
-    })
+    let channel = channel(caller, request.channel)?;
+    let stream = stream(door, &request.school, &request.card)?;
+    let key = key(&request.school, &request.terminal, request.terminal_seq);
+    let data = OfflinePurchaseUploaded {
+        channel: channel.clone(),
+        school: request.school,
+        merchant: request.merchant,
+        amount: request.amount,
+        funding: request.funding,
+        terminal: request.terminal,
+        terminal_seq: request.terminal_seq,
+        code_id: request.code_id,
+        code_issued_at: request.code_issued_at,
+        terminal_online_at: request.terminal_online_at,
+        uploaded_at: shanghai(&door.publisher.clock().now()),
+    };
+    Ok((key, Asked { stream, channel, data: data.into(), at: Some(request.occurred_at) }))
 }
 
-fn sell(
-    door: &Door,
-    caller: &Caller,
-    mut sale: Sale,
-    at: Option<DateTime<FixedOffset>>,
-    data: impl FnOnce(Name, Sale) -> Data,
-) -> Result<(String, Asked), Refusal> {
-    let channel = channel(caller, sale.channel.take())?;
-    let number = sale.card.number.number("the card's number")?;
-    let stream = door.tokens.stream(StreamKind::Card, sale.school.as_str(), number);
-    let key = format!("{}/{}/{}", sale.school, sale.terminal, sale.terminal_seq);
-    Ok((key, Asked { stream, channel: channel.clone(), data: data(channel, sale), at }))
+fn stream(door: &Door, school: &Name, card: &Card) -> Result<Stream, Refusal> {
+    Ok(door.tokens.stream(StreamKind::Card, school.as_str(), card.number.number("the card's number")?))
+}
+
+/// The same count of the same terminal is the same purchase.
+fn key(school: &Name, terminal: &str, terminal_seq: u64) -> String {
+    format!("{school}/{terminal}/{terminal_seq}")
 }

@@ -76,6 +76,8 @@ async fn a_bad_purchase_keeps_no_good_one_back() {
         (with("channel", "ums-pos".into()), "NOT_YOURS"),
         (with("card", json!({ "number": " " })), "INVALID_DATA"),
         (with("funding", "withholding".into()), "INVALID_DATA"),
+        (with("code_isued_at", "2025-03-24T09:00:00+08:00".into()), "UNKNOWN_FIELD"),
+        (with("card", json!({ "number": "1", "nmae": "x" })), "UNKNOWN_FIELD"),
         (json!([]), "INVALID_DATA"),
     ];
     let purchases: Vec<Value> = bad.iter().map(|(purchase, _)| purchase.clone()).chain([purchase(1)]).collect();
