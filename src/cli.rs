@@ -146,7 +146,7 @@ impl Cli {
         let quiet = !matches!(self.command, Command::Up { .. } | Command::Run { .. });
         telemetry::start(quiet);
         let agrees = match self.command {
-            Command::Up { sandbox } => commands::up::run(config, Role::ALL, sandbox).await.map(|()| true),
+            Command::Up { sandbox } => commands::up::run(config, sandbox).await.map(|()| true),
             Command::Run { roles } => commands::up::run_roles(config, &roles).await.map(|()| true),
             Command::Demo { traffic: Some(rate), .. } => {
                 commands::demo::traffic::run(config, rate).await.map(|()| true)

@@ -19,11 +19,7 @@ use schemas::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{
-    config::Config,
-    house::House,
-    roles::{Role, Running},
-};
+use crate::{config::Config, house::House, roles::Running};
 
 /// How long the ledger may take to come to rest between two steps of a day.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,24 +64,18 @@ pub const CHANNELS: [&str; 2] = ["ums-pos", "unionpay-cqp"];
 impl Stage {
     /// Opens a house with simulated time from `start`, and lets every role and the sandbox run.
     pub async fn open(config: Config, start: DateTime<FixedOffset>) -> Result<Self> {
-        let played = SandboxConfig { policy: config.policy.clone(), ..SandboxConfig::default() };
-        Self::open_by(config, Clock::simulated(start.to_utc()), played).await
+        Self::open_by(config, Clock::simulated(start.to_utc()), SandboxConfig::default()).await
     }
 
     /// As [`Stage::open`], by whatever clock and in whatever world.
-    pub async fn open_by(mut config: Config, clock: Clock, played: SandboxConfig) -> Result<Self> {
+    pub async fn open_by(config: Config, clock: Clock, played: SandboxConfig) -> Result<Self> {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let sandbox = Sandbox::start(any_port, played, clock.clone()).await?;
-        config.calls.bank_url.clone_from(&sandbox.bank_url);
-        config.calls.acquirer_url.clone_from(&sandbox.acquirer_url);
-        config.calls.card_host_url.clone_from(&sandbox.schools_url);
-        config.calls.school_url.clone_from(&sandbox.schools_url);
-        config.listen = any_port;
-        let house = House::open(config, clock).await?;
+        let config = Config { listen: any_port, sandbox_listen: any_port, sandbox: played, ..config };
+        let mut house = House::open(config, clock).await?;
         house.apply_topics().await?;
-        let running = Running::start(&house, Role::ALL).await?;
+        let mut running = Running::start_with_sandbox(&mut house).await?;
         let door_url = format!("http://{}", running.door.context("the door is not open")?);
-        sandbox.set_door(house.sandbox_door(door_url.clone())?);
+        let sandbox = running.sandbox.take().context("the sandbox does not play")?;
         // The door speaks plain HTTP, so nobody has to be trusted.
         let http = producers::http::client(Trust::nobody())?.build()?;
         Ok(Self { house, running, sandbox, http, door_url })
@@ -175,6 +165,16 @@ impl Stage {
         let (status, answer) = self.post("/v1/streams", &source.parse()?, "-", &body).await?;
         let text = |name: &str| answer[name].as_str().with_context(|| format!("{status}: {answer}"));
         Ok((text("stream")?.parse()?, text("person").unwrap_or_default().parse().unwrap_or_default()))
+    }
+
+    /// The holder of a card agrees at Alipay to be debited for it (免密支付签约), and Alipay has told the door.
+    pub async fn sign_mandate(&self, school: &str, card: &str, agreement_no: &str) -> Result<()> {
+        let body = json!({ "kind": StreamKind::Card, "party": school, "number": card });
+        let source = "/channels/alipay-withholding".parse()?;
+        let (status, answer) = self.post("/v1/streams", &source, agreement_no, &body).await?;
+        let reference = answer["reference"].as_str().with_context(|| format!("{status}: {answer}"))?;
+        self.sandbox.sign_mandate(reference, agreement_no).await;
+        Ok(())
     }
 
     /// An event about a card or a fee account as a whole, that happens now.

@@ -1,6 +1,6 @@
 //! The roles, each of which may run in a process of its own, or all in one.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{mem, net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::middleware;
@@ -15,7 +15,7 @@ use producers::{
     door::{self, Door, DoorConfig},
     executor::Executor,
     inbox::Inbox,
-    sandbox::Sandbox,
+    sandbox::{Sandbox, keys},
 };
 use projections::{generation::Generation, projector::Projector};
 use tokio::{sync::mpsc, task::JoinSet};
@@ -70,13 +70,31 @@ impl Running {
             door: None,
             sandbox: None,
         };
-        for role in roles {
-            running.start_role(house, *role).await.with_context(|| format!("{role:?} cannot start"))?;
-        }
+        running.start_roles(house, roles).await?;
         if let (Some(door), Some(sandbox), None) = (running.door, &running.sandbox, &house.config.sandbox.door) {
             sandbox.set_door(house.sandbox_door(format!("http://{door}"))?);
         }
         Ok(running)
+    }
+
+    /// Starts every role with the sandbox around them, which they call, and whose channels' notices the door takes.
+    pub async fn start_with_sandbox(house: &mut House) -> Result<Self> {
+        house.config.channels = keys::channels(mem::take(&mut house.config.channels));
+        let mut running = Self::start(house, &[Role::Door, Role::Sandbox]).await?;
+        // A call says where the door is to be told of it: so both are open before anybody calls.
+        if let Some(sandbox) = &running.sandbox {
+            house.config.calls = sandbox.calls(mem::take(&mut house.config.calls));
+        }
+        let others: Vec<Role> = Role::ALL.iter().copied().filter(|role| *role != Role::Door).collect();
+        running.start_roles(house, &others).await?;
+        Ok(running)
+    }
+
+    async fn start_roles(&mut self, house: &House, roles: &[Role]) -> Result<()> {
+        for role in roles {
+            self.start_role(house, *role).await.with_context(|| format!("{role:?} cannot start"))?;
+        }
+        Ok(())
     }
 
     async fn start_role(&mut self, house: &House, role: Role) -> Result<()> {
@@ -120,7 +138,7 @@ impl Running {
                 if let Some(door) = config.door.take_if(|door| door.tokens.is_empty()) {
                     config.door = Some(house.sandbox_door(door.url)?);
                 }
-                config.policy = policy;
+                (config.policy, config.channels) = (policy, house.config.channels.clone());
                 let listen = house.config.sandbox_listen;
                 let sandbox = Sandbox::start(listen, config, house.clock.clone()).await;
                 self.sandbox = Some(sandbox.with_context(|| {
@@ -228,7 +246,7 @@ impl Running {
     /// while: it is found again in Postgres, as after a kill.
     pub async fn stop(mut self) -> Result<()> {
         self.stop.stop();
-        let lanes = std::mem::take(&mut self.lanes);
+        let lanes = mem::take(&mut self.lanes);
         let until = tokio::time::Instant::now() + STOP_PATIENCE;
         while let Ok(Some(ended)) = tokio::time::timeout_at(until, self.tasks.join_next()).await {
             ended??;

@@ -11,30 +11,24 @@ use crate::{
 };
 
 /// Everything in one process, for one machine.
-pub async fn run(mut config: Config, roles: &[Role], sandbox: bool) -> Result<()> {
-    let mut roles = roles.to_vec();
-    if sandbox {
-        let url = format!("http://{}", config.sandbox_listen);
-        config.calls.bank_url = format!("{url}/bank");
-        config.calls.acquirer_url = format!("{url}/acquirer");
-        for of_a_school in [&mut config.calls.card_host_url, &mut config.calls.school_url] {
-            *of_a_school = format!("{url}/schools/{{name}}");
-        }
-        roles.push(Role::Sandbox);
-    }
-    let house = House::open(config, Clock::System).await?;
+pub async fn run(config: Config, sandbox: bool) -> Result<()> {
+    let mut house = House::open(config, Clock::System).await?;
     house.apply_topics().await?;
-    serve(&house, &roles).await
+    let running = match sandbox {
+        true => Running::start_with_sandbox(&mut house).await?,
+        false => Running::start(&house, Role::ALL).await?,
+    };
+    serve(&house, running).await
 }
 
 /// Single roles; the topics are made by hand.
 pub async fn run_roles(config: Config, roles: &[Role]) -> Result<()> {
     let house = House::open(config, Clock::System).await?;
-    serve(&house, roles).await
+    let running = Running::start(&house, roles).await?;
+    serve(&house, running).await
 }
 
-async fn serve(house: &House, roles: &[Role]) -> Result<()> {
-    let mut running = Running::start(house, roles).await?;
+async fn serve(house: &House, mut running: Running) -> Result<()> {
     if let Some(door) = running.door {
         tracing::info!("the door is open at http://{door}");
         tracing::info!("the console is at http://{door}/console");

@@ -158,11 +158,8 @@ async fn s28_a_purchase_on_an_expired_code_posts_nothing_and_is_one_break_howeve
 async fn s29_a_debit_declined_three_times_stays_an_aged_receivable_and_keeps_its_holder_from_more() -> Result<()> {
     let config = ledger_tests::config().await?;
     let declined = MoveStep::RefuseFinal { code: "ACQ.BUYER_BALANCE_NOT_ENOUGH".to_owned() };
-    let played = SandboxConfig {
-        default: Script { debits: vec![declined], ..Script::default() },
-        policy: config.policy.clone(),
-        ..SandboxConfig::default()
-    };
+    let played =
+        SandboxConfig { default: Script { debits: vec![declined], ..Script::default() }, ..SandboxConfig::default() };
     let stage = Stage::open_by(config, Clock::simulated(monday("10:00:00")?.to_utc()), played).await?;
     sign(&stage, CARD).await?;
     let id = bought(&stage, &sale(CARD, 1, "12.50", "withholding")).await?;

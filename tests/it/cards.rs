@@ -131,8 +131,7 @@ async fn two_exports_at_once_release_a_refund_in_one_file_only() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn s17_the_command_writes_the_refund_file_and_takes_no_refund_twice() -> Result<()> {
     let config = ledger_tests::config().await?;
-    let played = SandboxConfig { policy: config.policy.clone(), ..SandboxConfig::default() };
-    let stage = Stage::open_by(config.clone(), Clock::System, played).await?;
+    let stage = Stage::open_by(config.clone(), Clock::System, SandboxConfig::default()).await?;
     let (id, capture) = topped_up(&stage, BESTPAY, "closed", "200.00", closed_card()).await?;
     let (bestpay, folder): (Name, _) = (BESTPAY.parse()?, tempfile::tempdir()?);
     let [first, second] = ["1.txt", "2.txt"].map(|name| folder.path().join(name));

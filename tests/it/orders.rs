@@ -29,8 +29,9 @@ const AT_ONCE: usize = 8;
 const PERMUTATIONS: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Columns that say where in the log something stands.
-const OF_THE_LOG: [&str; 3] = ["last_offset", "offset", "history"];
+/// Columns that say where in the log something stands, and since when: what two have told, such as a debit that was answered
+/// and notified, has been there since the first of them.
+const OF_THE_LOG: [&str; 4] = ["last_offset", "offset", "history", "recorded_at"];
 
 /// What an order remembers lists its captures as they arrived, because the first one funds it; what that means for finance
 /// stands in the columns beside it.
@@ -90,7 +91,7 @@ async fn after_traffic() -> Result<Stage> {
         Script { postings: vec![MoveStep::Http500NotDone], ..Script::default() },
     ];
     shares.extend(unanswered.map(|script| Share { per_mille: 200, script }));
-    let played = SandboxConfig { shares, policy: config.policy.clone(), ..SandboxConfig::default() };
+    let played = SandboxConfig { shares, ..SandboxConfig::default() };
     let stage = Stage::open_by(config, Clock::simulated(monday("09:00:00")?.to_utc()), played).await?;
     stream::iter(0..traffic::CARDS)
         .map(|card| traffic::sign(&stage, card))

@@ -3,10 +3,7 @@
 use anyhow::Result;
 use ledger::play::Stage;
 use producers::sandbox::{Capture, Script};
-use schemas::{
-    OrderId, Stream, StreamKind,
-    events::{Method, WithholdingMandateSigned},
-};
+use schemas::{OrderId, Stream, StreamKind, events::Method};
 use serde_json::{Value, json};
 
 pub(crate) const BESTPAY: &str = "bestpay-web";
@@ -14,7 +11,6 @@ pub(crate) const MINI: &str = "alipay-mini";
 pub(crate) const POS: &str = "campus-pos";
 pub(crate) const SCHOOL: &str = "school-1";
 pub(crate) const SCHOOL_SOURCE: &str = "/schools/school-1";
-const WITHHOLDING: &str = "/channels/alipay-withholding";
 
 pub(crate) fn top_up(stage: &Stage, card: &str, amount: &str) -> Value {
     json!({
@@ -49,14 +45,7 @@ pub(crate) async fn card_stream(stage: &Stage, card: &str) -> Result<Stream> {
 
 /// The holder of the card agrees to be debited.
 pub(crate) async fn sign(stage: &Stage, card: &str) -> Result<()> {
-    let signed = WithholdingMandateSigned {
-        channel: "alipay-withholding".parse()?,
-        agreement_no: format!("agreement of {card}"),
-        external_agreement_no: None,
-        product_code: "GENERAL_WITHHOLDING".into(),
-    };
-    let stream = card_stream(stage, card).await?;
-    stage.tell(WITHHOLDING, &[stage.about(WITHHOLDING, &stream, signed)]).await?;
+    stage.sign_mandate(SCHOOL, card, &format!("agreement of {card}")).await?;
     stage.rest().await
 }
 

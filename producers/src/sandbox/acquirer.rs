@@ -102,7 +102,7 @@ fn refund_reply(told: Told, _: &Script) -> RefundReply {
     RefundReply {
         refund_no: (told.result == MovementResult::Success).then(|| format!("F{}", told.reference)),
         result: told.result,
-        business_date: told.business_date,
+        business_date: told.business_date(),
         code: told.code,
         message: String::new(),
         retryable: told.retryable,
@@ -123,7 +123,7 @@ fn debit_reply(told: Told, debit_no: &OrderId) -> DebitReply {
     DebitReply {
         channel_txn_no: (told.result == MovementResult::Success).then(|| format!("D{debit_no}")),
         result: told.result,
-        business_date: told.business_date,
+        business_date: told.business_date(),
         code: told.code,
         message: String::new(),
     }
@@ -132,7 +132,7 @@ fn debit_reply(told: Told, debit_no: &OrderId) -> DebitReply {
 impl Outside {
     /// Takes a payment, and tells the door as the script says.
     pub(super) fn pay(self: &Arc<Self>, request: PaymentRequest) -> Capture {
-        let captured_at = request.captured_at.unwrap_or_else(|| shanghai(&self.clock.now()));
+        let captured_at = request.captured_at.map_or_else(|| self.now(), |at| shanghai(&at));
         let capture = Capture {
             fee: Some(rules::fee::agreed(request.amount, &self.terms(&request.channel))),
             business_date: request.business_date.unwrap_or_else(|| business_day(&captured_at)),

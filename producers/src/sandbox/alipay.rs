@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use chrono::NaiveDate;
+use chrono::{DateTime, FixedOffset};
 use schemas::{Amount, Name, OrderId};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -31,9 +31,6 @@ use crate::{
 };
 
 mod notices;
-
-/// The times of trades, as Alipay writes them.
-const TIME: &str = "%Y-%m-%d %H:%M:%S";
 
 pub(super) fn routes() -> Router<Arc<Outside>> {
     Router::new().route("/alipay/gateway.do", post(gateway))
@@ -123,17 +120,17 @@ fn content(form: &Form) -> Option<Content> {
 
 impl Outside {
     fn answer(self: &Arc<Self>, method: &str, content: &Content, form: &Form) -> (Value, Delivery) {
-        let today = self.today();
+        let now = self.now();
         let (node, delivery) = self.change(|world| match method {
             "alipay.trade.pay" => {
                 if let Ok(url) = form.text("notify_url", Charset::Utf8) {
                     world.alipay.notify_urls.insert(content.out_trade_no.clone(), url);
                 }
-                world.debit(content, &self.withholding_channel(), today)
+                world.debit(content, &self.withholding_channel(), now)
             }
-            "alipay.trade.query" => (world.query(content, today), Delivery::Prompt),
-            "alipay.trade.refund" => world.refund(content, today),
-            "alipay.trade.fastpay.refund.query" => world.refund_result(content, today),
+            "alipay.trade.query" => (world.query(content, now), Delivery::Prompt),
+            "alipay.trade.refund" => world.refund(content, now),
+            "alipay.trade.fastpay.refund.query" => world.refund_result(content, now),
             _ => (error("40002", "isv.invalid-method"), Delivery::Prompt),
         });
         self.tell_of(content);
@@ -142,7 +139,7 @@ impl Outside {
 }
 
 impl World {
-    fn debit(&mut self, content: &Content, channel: &Name, today: NaiveDate) -> (Value, Delivery) {
+    fn debit(&mut self, content: &Content, channel: &Name, now: DateTime<FixedOffset>) -> (Value, Delivery) {
         let order_no = &content.out_trade_no;
         let (Some(amount), Some(agreement)) = (content.total_amount, &content.agreement_params) else {
             return (refused("ACQ.INVALID_PARAMETER"), Delivery::Prompt);
@@ -161,7 +158,7 @@ impl World {
                 if self.alipay.ended.contains(&agreement.agreement_no) {
                     deed = refusal("ACQ.AGREEMENT_STATUS_NOT_NORMAL");
                 }
-                let told = self.books.act(Kind::Debit, order_no.as_str(), deed, today);
+                let told = self.books.act(Kind::Debit, order_no.as_str(), deed, now);
                 (self.debited(told, content), delivery)
             }
         }
@@ -180,13 +177,13 @@ impl World {
         }
     }
 
-    fn query(&mut self, content: &Content, today: NaiveDate) -> Value {
+    fn query(&mut self, content: &Content, now: DateTime<FixedOffset>) -> Value {
         let order_no = &content.out_trade_no;
         if self.scripts.is_too_early(order_no.as_str()) || self.scripts.of(order_no.as_str()).hidden {
             return refused("ACQ.TRADE_NOT_EXIST");
         }
         let unpaid = |status: &str| json!({ "out_trade_no": order_no, "trade_status": status });
-        let debit = self.books.result(Kind::Debit, order_no.as_str(), today).result;
+        let debit = self.books.result(Kind::Debit, order_no.as_str(), now).result;
         match self.trade(order_no) {
             Some(trade) => {
                 let status = trade.status(self.books.refunded(order_no));
@@ -198,7 +195,7 @@ impl World {
         }
     }
 
-    fn refund(&mut self, content: &Content, today: NaiveDate) -> (Value, Delivery) {
+    fn refund(&mut self, content: &Content, now: DateTime<FixedOffset>) -> (Value, Delivery) {
         let (order_no, number) = (&content.out_trade_no, &content.out_request_no);
         let Some(trade) = self.trade(order_no) else {
             return (refused("ACQ.TRADE_NOT_EXIST"), Delivery::Prompt);
@@ -215,7 +212,7 @@ impl World {
         if self.books.refunded(order_no) + amount > trade.amount {
             deed = refusal("ACQ.REASON_TRADE_REFUND_FEE_ERR");
         }
-        let told = self.books.act(Kind::Refund, number, deed, today);
+        let told = self.books.act(Kind::Refund, number, deed, now);
         (self.refunded(&told, &trade, "Y"), delivery)
     }
 
@@ -223,7 +220,7 @@ impl World {
         let refund_fee = self.books.refunded(&trade.order_no);
         match told.result {
             MovementResult::Success => {
-                let at = told.business_date.map(midnight);
+                let at = told.done_at.map(written);
                 success(trade.facts(json!({ "fund_change": moved, "refund_fee": refund_fee, "gmt_refund_pay": at })))
             }
             MovementResult::Accepted | MovementResult::Processing => {
@@ -237,20 +234,20 @@ impl World {
     }
 
     /// The code says only that the question was understood; without a refund there is nothing else.
-    fn refund_result(&mut self, content: &Content, today: NaiveDate) -> (Value, Delivery) {
+    fn refund_result(&mut self, content: &Content, now: DateTime<FixedOffset>) -> (Value, Delivery) {
         let number = &content.out_request_no;
         let Some(trade) = self.trade(&content.out_trade_no) else {
             return (refused("ACQ.TRADE_NOT_EXIST"), Delivery::Prompt);
         };
         let delivery = self.scripts.refund_query(content.out_trade_no.as_str());
-        let told = self.books.result(Kind::Refund, number, today);
+        let told = self.books.result(Kind::Refund, number, now);
         let refund = self.books.refunds.get(number).filter(|_| told.result == MovementResult::Success);
         let node = match refund {
             Some(refund) => success(trade.facts(json!({
                 "out_request_no": number,
                 "refund_amount": refund.amount,
                 "refund_status": "REFUND_SUCCESS",
-                "gmt_refund_pay": refund.business_date.map(midnight),
+                "gmt_refund_pay": refund.done_at.map(written),
             }))),
             None => success(json!({})),
         };
@@ -265,7 +262,7 @@ impl World {
                 order_no: order_no.clone(),
                 trade_no: capture.channel_txn_no.clone(),
                 amount: capture.amount,
-                paid_at: capture.captured_at.format(TIME).to_string(),
+                paid_at: written(capture.captured_at),
             });
         }
         let debit = self.books.debits.get(order_no.as_str()).filter(|debit| debit.state == MovementState::Done)?;
@@ -274,7 +271,7 @@ impl World {
             order_no: order_no.clone(),
             trade_no: format!("D{order_no}"),
             amount: debit.amount,
-            paid_at: debit.business_date.map(midnight)?,
+            paid_at: debit.done_at.map(written)?,
         })
     }
 }
@@ -294,9 +291,9 @@ impl Trade {
     }
 }
 
-/// The books keep days, and Alipay tells times.
-fn midnight(day: NaiveDate) -> String {
-    format!("{day} 00:00:00")
+/// The times of trades, as Alipay writes them.
+fn written(at: DateTime<FixedOffset>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn refusal(code: &str) -> Deed {

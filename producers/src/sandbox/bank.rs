@@ -12,7 +12,7 @@ pub(super) fn routes() -> Router<Arc<Outside>> {
 }
 
 async fn repayment_result(State(outside): State<Arc<Outside>>, Json(question): Json<RepaymentQuestion>) -> Response {
-    let today = outside.today();
+    let today = outside.now().date_naive();
     let (reply, delivery) = outside.change(|world| {
         let (deed, delivery) = world.scripts.bank(question.order_no.as_str()).parts();
         (world.books.repayment(&question, deed, today), delivery)

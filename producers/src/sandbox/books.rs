@@ -61,9 +61,9 @@ pub struct Movement {
     pub calls: u32,
     pub queries: u32,
     pub state: MovementState,
-    /// What moved under this number, in all.
+    /// What moved under this number, in all, and when.
     pub money_moved: Amount,
-    pub business_date: Option<NaiveDate>,
+    pub done_at: Option<DateTime<FixedOffset>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,17 +85,21 @@ pub(super) struct Told {
     pub result: MovementResult,
     pub code: String,
     pub retryable: bool,
-    pub business_date: Option<NaiveDate>,
+    pub done_at: Option<DateTime<FixedOffset>>,
     pub reference: String,
 }
 
 impl Told {
     fn plain(result: MovementResult) -> Self {
-        Self { result, code: String::new(), retryable: false, business_date: None, reference: String::new() }
+        Self { result, code: String::new(), retryable: false, done_at: None, reference: String::new() }
     }
 
     fn refused(code: &str, retryable: bool) -> Self {
         Self { code: code.to_owned(), retryable, ..Self::plain(MovementResult::Refused) }
+    }
+
+    pub fn business_date(&self) -> Option<NaiveDate> {
+        self.done_at.map(|at| at.date_naive())
     }
 }
 
@@ -169,9 +173,9 @@ impl Books {
     }
 
     /// Does what the script says, and answers it.
-    pub(super) fn act(&mut self, kind: Kind, number: &str, deed: Deed, today: NaiveDate) -> Told {
+    pub(super) fn act(&mut self, kind: Kind, number: &str, deed: Deed, now: DateTime<FixedOffset>) -> Told {
         match deed {
-            Deed::Do => self.carry_out(kind, number, today),
+            Deed::Do => self.carry_out(kind, number, now),
             Deed::Take { processing, refusal } => {
                 self.set_state(kind, number, MovementState::Processing { queries_left: processing, refusal });
                 Told::plain(MovementResult::Accepted)
@@ -182,13 +186,13 @@ impl Books {
         }
     }
 
-    pub(super) fn result(&mut self, kind: Kind, number: &str, today: NaiveDate) -> Told {
+    pub(super) fn result(&mut self, kind: Kind, number: &str, now: DateTime<FixedOffset>) -> Told {
         let Some(movement) = self.movements(kind).get_mut(number) else {
             return Told::plain(MovementResult::NotFound);
         };
         movement.queries += 1;
         match &mut movement.state {
-            MovementState::Processing { queries_left: 0, refusal: None } => self.carry_out(kind, number, today),
+            MovementState::Processing { queries_left: 0, refusal: None } => self.carry_out(kind, number, now),
             MovementState::Processing { queries_left: 0, refusal: Some(refusal) } => {
                 movement.state = MovementState::Refused(refusal.clone());
                 movement.told()
@@ -202,7 +206,7 @@ impl Books {
     }
 
     /// Moves the money; a refund not, if the capture (where it was made here) has less left.
-    fn carry_out(&mut self, kind: Kind, number: &str, today: NaiveDate) -> Told {
+    fn carry_out(&mut self, kind: Kind, number: &str, now: DateTime<FixedOffset>) -> Told {
         if kind == Kind::Refund && !self.takes_from_its_capture(number) {
             let refusal = Refusal { code: "ABOVE_CAPTURE".to_owned(), retryable: false };
             return self.set_state(kind, number, MovementState::Refused(refusal));
@@ -211,7 +215,7 @@ impl Books {
             return Told::plain(MovementResult::NotFound);
         };
         movement.money_moved += movement.amount;
-        movement.business_date = Some(today);
+        movement.done_at = Some(now);
         movement.state = MovementState::Done;
         movement.told()
     }
@@ -295,7 +299,7 @@ impl Movement {
             queries: 0,
             state: MovementState::Lost,
             money_moved: Amount::ZERO,
-            business_date: None,
+            done_at: None,
         }
     }
 
@@ -305,7 +309,7 @@ impl Movement {
             MovementState::Processing { .. } => Told::plain(MovementResult::Processing),
             MovementState::Refused(refusal) => Told::refused(&refusal.code, refusal.retryable),
             MovementState::Done => Told {
-                business_date: self.business_date,
+                done_at: self.done_at,
                 reference: self.reference.clone(),
                 ..Told::plain(MovementResult::Success)
             },

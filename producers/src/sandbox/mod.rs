@@ -28,13 +28,13 @@ use axum::{
     response::Response,
     routing::{get, put},
 };
-use chrono::NaiveDate;
+use chrono::{DateTime, FixedOffset};
 use engine::{
     clock::Clock,
     tls::{TlsError, Trust},
 };
 use rules::{
-    business_day::business_day,
+    business_day::shanghai,
     policy::{ChannelTerms, Policy},
 };
 use schemas::{Name, OrderId};
@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
 
 use self::{books::Told, delivery::deliver, script::Kind};
-use crate::{http, signature::KeyError};
+use crate::{calls::CallsConfig, channels::ChannelsConfig, http, signature::KeyError};
 
 mod acquirer;
 mod alipay;
@@ -68,6 +68,9 @@ pub struct SandboxConfig {
     /// Terms of the channels, which its fees follow, and who debits holders; as the ledger's own unless said otherwise.
     #[serde(skip)]
     pub policy: Policy,
+    /// With which the door takes notices: a channel whose keys are played tells in its own way, and others with CloudEvents.
+    #[serde(skip)]
+    pub channels: ChannelsConfig,
     /// Where captures are told.
     pub door: Option<Door>,
     /// How long a minute is between Alipay's notices, of which the last comes a day after the first, in milliseconds.
@@ -81,14 +84,14 @@ impl Default for SandboxConfig {
             seed: 0,
             shares: Vec::new(),
             policy: Policy::default(),
+            channels: ChannelsConfig::default(),
             door: None,
             alipay_minute_ms: 10,
         }
     }
 }
 
-/// Where captures are told, and the bearer token of each channel. Alipay's channels need none: without a token they tell
-/// what Alipay tells, which is signed.
+/// Where captures are told, and the bearer token of each channel. What is signed needs none.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Door {
@@ -138,6 +141,19 @@ impl Sandbox {
         let handle = tokio::spawn(axum::serve(listener, router(Arc::clone(&outside))).into_future());
         let (bank_url, acquirer_url) = (format!("{url}/bank"), format!("{url}/acquirer"));
         Ok(Self { bank_url, acquirer_url, schools_url: format!("{url}/schools/{{name}}"), url, handle, outside })
+    }
+
+    /// Whom the ledger calls here, in place of whomever it calls by these settings.
+    #[must_use]
+    pub fn calls(&self, others: CallsConfig) -> CallsConfig {
+        CallsConfig {
+            bank_url: self.bank_url.clone(),
+            acquirer_url: self.acquirer_url.clone(),
+            card_host_url: self.schools_url.clone(),
+            school_url: self.schools_url.clone(),
+            alipay: self.alipay_config(),
+            ..others
+        }
     }
 
     /// Captures are told to this door from now on.
@@ -195,6 +211,7 @@ async fn books(State(outside): State<Arc<Outside>>) -> Json<Books> {
 struct Outside {
     clock: Clock,
     policy: Policy,
+    channels: ChannelsConfig,
     http: reqwest::Client,
     runtime: Handle,
     alipay: alipay::Keys,
@@ -216,6 +233,7 @@ impl Outside {
         Ok(Self {
             clock,
             policy: config.policy,
+            channels: config.channels,
             http: http::client(Trust::system())?.timeout(Duration::from_secs(10)).build()?,
             runtime,
             alipay: alipay::Keys::read()?,
@@ -234,8 +252,8 @@ impl Outside {
         change(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn today(&self) -> NaiveDate {
-        business_day(&self.clock.now())
+    fn now(&self) -> DateTime<FixedOffset> {
+        shanghai(&self.clock.now())
     }
 
     fn terms(&self, channel: &Name) -> ChannelTerms {
@@ -254,13 +272,13 @@ impl Outside {
         movement: Movement,
         reply: impl Fn(Told, &Script) -> R,
     ) -> Response {
-        let (today, order_no) = (self.today(), movement.order_no.clone());
+        let (now, order_no) = (self.now(), movement.order_no.clone());
         let (reply, delivery) = self.change(|world| {
             let (told, delivery) = match world.books.repeated(kind, number, &movement) {
                 Some(told) => (told, Delivery::Prompt),
                 None => {
                     let (deed, delivery) = world.scripts.movement(kind, order_no.as_str()).parts();
-                    (world.books.act(kind, number, deed, today), delivery)
+                    (world.books.act(kind, number, deed, now), delivery)
                 }
             };
             (reply(told, world.scripts.of(order_no.as_str())), delivery)
@@ -275,14 +293,14 @@ impl Outside {
         number: &str,
         reply: impl Fn(Told, &Script) -> R,
     ) -> Response {
-        let today = self.today();
+        let now = self.now();
         let (reply, delivery) = self.change(|world| {
             let order_no = world.books.order_of(kind, number).map(|order| order.to_string()).unwrap_or_default();
             let delivery = match kind {
                 Kind::Refund if !order_no.is_empty() => world.scripts.refund_query(&order_no),
                 Kind::Refund | Kind::Credit | Kind::Posting | Kind::Debit => Delivery::Prompt,
             };
-            let told = world.books.result(kind, number, today);
+            let told = world.books.result(kind, number, now);
             (reply(told, world.scripts.of(&order_no)), delivery)
         });
         deliver(delivery, reply).await

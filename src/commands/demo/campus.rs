@@ -3,10 +3,10 @@
 
 use anyhow::{Result, ensure};
 use schemas::{
-    OrderId, StreamKind,
+    OrderId,
     events::{
         ConfirmationRevoked, LatePurchaseOutcome, Method, OfflinePurchaseResolved, RefundOrigin, RefundReason,
-        RefundRequested, RevocationReason, WithholdingMandateSigned,
+        RefundRequested, RevocationReason,
     },
 };
 use serde_json::{Value, json};
@@ -17,7 +17,6 @@ use crate::play::{Stage, yuan};
 
 const MINI: &str = "alipay-mini";
 const POS: &str = "campus-pos";
-const WITHHOLDING: &str = "/channels/alipay-withholding";
 const SCHOOL: &str = "school-1";
 const SCHOOL_SOURCE: &str = "/schools/school-1";
 const CARD: &str = "the card of the worked day";
@@ -25,7 +24,8 @@ const CARD: &str = "the card of the worked day";
 pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<()> {
     say("完美校园, Monday 2025-03-24: top-ups, withholding, a partial refund 充值、代扣、退款");
     stage.wait_until(at("2025-03-24T09:00:00+08:00")?).await?;
-    sign(stage).await?;
+    stage.sign_mandate(SCHOOL, CARD, "20255324001").await?;
+    stage.rest().await?;
     top_up(stage, day, "top-up 50", "50.00").await?;
     let refunded = top_up(stage, day, "top-up 100", "100.00").await?;
     buy(stage, day, "swipe 12.50", 1, "12.50", "withholding").await?;
@@ -56,19 +56,6 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     stage.rest().await?;
     day.expect("T+1", "… once decided 处理后", "", open_breaks(stage, &answer.order_id).await?);
     Ok(())
-}
-
-/// The holder agrees to be debited (免密支付签约).
-async fn sign(stage: &Stage) -> Result<()> {
-    let (card, _) = stage.stream(WITHHOLDING, StreamKind::Card, SCHOOL, CARD).await?;
-    let signed = WithholdingMandateSigned {
-        channel: "alipay-withholding".parse()?,
-        agreement_no: "20255324001".into(),
-        external_agreement_no: None,
-        product_code: "GENERAL_WITHHOLDING".into(),
-    };
-    stage.tell(WITHHOLDING, &[stage.about(WITHHOLDING, &card, signed)]).await?;
-    stage.rest().await
 }
 
 async fn top_up(stage: &Stage, day: &mut Day, name: &'static str, amount: &str) -> Result<OrderId> {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, FixedOffset};
+use producers::channels::ChannelsConfig;
 use projections::report;
 use rules::accounts::AccountCode;
 use schemas::{Balance, OrderId};
@@ -166,6 +167,7 @@ fn of_its_own(mut config: Config, folder: &std::path::Path) -> Config {
     config.data_dir = folder.to_owned();
     // Those whom the days need, whoever may come in otherwise.
     config.door.clients.clear();
+    config.channels = ChannelsConfig::default();
     if config.log != "postgres" {
         // A topic of its own, because its days are simulated.
         config.topic_prefix = format!("demo-{}", uuid::Uuid::new_v4().simple());

@@ -15,12 +15,12 @@ use producers::sandbox::{BankStep, MoveStep, NoticeStep, SandboxConfig, Script, 
 use projections::report;
 use schemas::{
     OrderId, StreamKind,
-    events::{FeeItemAssessed, Method, WithholdingMandateSigned},
+    events::{FeeItemAssessed, Method},
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::{FINANCE, linger_text, of_its_own};
+use super::{linger_text, of_its_own};
 use crate::{
     config::Config,
     play::{Ask, Stage, yuan},
@@ -28,7 +28,6 @@ use crate::{
 
 const SCHOOL: &str = "school-1";
 const SCHOOL_SOURCE: &str = "/schools/school-1";
-const WITHHOLDING: &str = "/channels/alipay-withholding";
 /// Cards whose holders can be debited.
 pub const CARDS: u64 = 200;
 /// Orders under way at once, should the ledger be slower than the rate.
@@ -55,7 +54,7 @@ pub async fn run(config: Config, rate: u32) -> Result<()> {
     ensure!(rate > 0, "a rate is a number of orders a second, such as 5");
     let folder = tempfile::Builder::new().prefix("ledger-demo-").tempdir()?;
     let config = of_its_own(config, folder.path());
-    let played = SandboxConfig { shares: misfortunes(), policy: config.policy.clone(), ..SandboxConfig::default() };
+    let played = SandboxConfig { shares: misfortunes(), ..SandboxConfig::default() };
     let stage = Arc::new(Stage::open_by(config, Clock::System, played).await?);
     println!("{}", linger_text(&stage)?);
     eprintln!("{rate} orders a second of all four systems; press Ctrl-C to end 按 Ctrl-C 结束");
@@ -189,13 +188,5 @@ async fn pay_fees(stage: &Stage, number: u64) -> Result<()> {
 
 /// The holder of a card agrees to be debited.
 pub async fn sign(stage: &Stage, number: u64) -> Result<()> {
-    let text = format!("card {number}");
-    let (stream, _) = stage.stream(FINANCE, StreamKind::Card, SCHOOL, &text).await?;
-    let signed = WithholdingMandateSigned {
-        channel: "alipay-withholding".parse()?,
-        agreement_no: format!("A{number}"),
-        external_agreement_no: None,
-        product_code: "GENERAL_WITHHOLDING".into(),
-    };
-    stage.tell(WITHHOLDING, &[stage.about(WITHHOLDING, &stream, signed)]).await
+    stage.sign_mandate(SCHOOL, &format!("card {number}"), &format!("A{number}")).await
 }

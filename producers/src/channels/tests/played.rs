@@ -7,7 +7,7 @@ use engine::clock::Clock;
 use super::*;
 use crate::{
     door::tests::bed::Bed,
-    sandbox::{Door, Sandbox, SandboxConfig},
+    sandbox::{Door, Sandbox, SandboxConfig, keys},
 };
 
 async fn wait_for(bed: &Bed, count: usize) -> Vec<Event> {
@@ -22,12 +22,10 @@ async fn wait_for(bed: &Bed, count: usize) -> Vec<Event> {
 
 #[tokio::test]
 async fn what_the_played_alipay_tells_is_understood() {
-    let sandbox =
-        Sandbox::start("127.0.0.1:0".parse().unwrap(), SandboxConfig::default(), Clock::System).await.unwrap();
-    let played = sandbox.alipay_config();
-    let ours = json!({ "app_id": played.app_id, "public_key": played.public_key });
-    let config = json!({ "alipay_mini": ours, "alipay_withholding": ours });
-    let bed = Bed::with_channels(&serde_json::from_value(config).unwrap()).await;
+    let channels = keys::channels(ChannelsConfig::default());
+    let bed = Bed::with_channels(&channels).await;
+    let config = SandboxConfig { channels, ..SandboxConfig::default() };
+    let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), config, Clock::System).await.unwrap();
     sandbox.set_door(Door { url: bed.serve().await, tokens: BTreeMap::new() });
 
     let number = order(StreamKind::Card);
@@ -43,10 +41,10 @@ async fn what_the_played_alipay_tells_is_understood() {
     let closed = wait_for(&bed, 2).await.pop().unwrap();
     assert!(matches!(closed.data, Data::OrderCancelled(_)) && closed.subject == unpaid.as_str(), "{closed:?}");
 
-    sandbox.sign_mandate(number.as_str(), "agreement-1");
+    sandbox.sign_mandate(number.as_str(), "agreement-1").await;
     let signed = wait_for(&bed, 3).await.pop().unwrap();
     assert!(matches!(signed.data, Data::WithholdingMandateSigned(_)) && signed.stream == number.stream(), "{signed:?}");
-    sandbox.end_mandate("agreement-1");
+    sandbox.end_mandate("agreement-1").await;
     let ended = wait_for(&bed, 4).await.pop().unwrap();
     assert!(matches!(ended.data, Data::WithholdingMandateEnded(_)) && ended.stream == number.stream(), "{ended:?}");
 }

@@ -153,8 +153,8 @@ async fn a_declined_debit_tells_alipays_reason_and_may_be_tried_again_under_its_
 #[tokio::test]
 async fn an_ended_mandate_is_not_debited() {
     let desk = desk(Script::default()).await;
-    desk.sandbox.sign_mandate("card-1", "agreement-1");
-    desk.sandbox.end_mandate("agreement-1");
+    desk.sandbox.sign_mandate("card-1", "agreement-1").await;
+    desk.sandbox.end_mandate("agreement-1").await;
     desk.work(&debit(1)).await;
     let Data::PaymentDeclined(declined) = &desk.events()[0].data else { panic!("{:?}", desk.types()) };
     assert_eq!(declined.response_code, "ACQ.AGREEMENT_STATUS_NOT_NORMAL");

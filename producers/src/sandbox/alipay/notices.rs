@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use rules::business_day::shanghai;
 use schemas::{Amount, Name, OrderId};
 use uuid::Uuid;
 
-use super::{TIME, Trade, keys};
+use super::{Trade, keys, written};
 use crate::{
     calls::AlipayConfig,
     sandbox::{Capture, NoticeStep, Outside, Sandbox, World, acquirer::times, books::MovementState},
     signature::{Form, alipay},
 };
-
-const CHANNELS: [&str; 2] = ["alipay-mini", "alipay-withholding"];
 
 /// Between one try and the next (4m, 10m, 10m, 1h, 2h, 6h, 15h), in minutes: eight tries in all.
 const PAUSES_MINUTES: [u32; 7] = [4, 10, 10, 60, 120, 360, 900];
@@ -36,21 +33,22 @@ impl Sandbox {
     }
 
     /// A holder signs a mandate for a card, which the merchant's own number (the card's reference number) names.
-    pub fn sign_mandate(&self, external_agreement_no: &str, agreement_no: &str) {
+    /// Answers once it has been told.
+    pub async fn sign_mandate(&self, external_agreement_no: &str, agreement_no: &str) {
         self.outside.change(|world| {
             world.alipay.ended.remove(agreement_no);
             world.alipay.agreements.insert(agreement_no.to_owned(), external_agreement_no.to_owned());
         });
-        self.outside.tell_of_agreement(agreement_no, external_agreement_no, false);
+        self.outside.tell_of_agreement(agreement_no, external_agreement_no, false).await;
     }
 
     /// The holder ends it, and it cannot be debited any more.
-    pub fn end_mandate(&self, agreement_no: &str) {
+    pub async fn end_mandate(&self, agreement_no: &str) {
         let external = self.outside.change(|world| {
             world.alipay.ended.insert(agreement_no.to_owned());
             world.alipay.agreements.get(agreement_no).cloned().unwrap_or_default()
         });
-        self.outside.tell_of_agreement(agreement_no, &external, true);
+        self.outside.tell_of_agreement(agreement_no, &external, true).await;
     }
 
     /// Nobody pays in time, and the trade is closed: the other meaning of TRADE_CLOSED.
@@ -59,7 +57,7 @@ impl Sandbox {
             if world.trade(order_no).is_some() || !world.alipay.closed.insert(order_no.clone()) {
                 return None;
             }
-            world.notice_url(channel, order_no)
+            self.outside.notice_url(world, channel, order_no)
         });
         let Some(url) = url else { return };
         let now = self.outside.wall_time();
@@ -76,30 +74,38 @@ impl Sandbox {
     }
 }
 
-impl World {
-    /// Where Alipay tells of a trade: where the call that made it said, or at the door; not where the door knows the channel
-    /// by a token, and so hears from it otherwise.
-    fn notice_url(&self, channel: &Name, order_no: &OrderId) -> Option<String> {
-        if let Some(url) = self.alipay.notify_urls.get(order_no) {
-            return Some(url.clone());
-        }
-        let door = self.door.as_ref()?;
-        let is_ours = CHANNELS.contains(&channel.as_str()) && !door.tokens.contains_key(channel);
-        is_ours.then(|| format!("{}/v1/notify/{channel}", door.url))
-    }
-}
-
 impl Outside {
+    /// Where Alipay tells of a trade: where the call that made it said, or at the door. Nowhere if the door would not take
+    /// it for Alipay's.
+    fn notice_url(&self, world: &World, channel: &Name, order_no: &OrderId) -> Option<String> {
+        if !self.is_told_by_alipay(channel) {
+            return None;
+        }
+        let told = world.alipay.notify_urls.get(order_no).cloned();
+        told.or_else(|| Some(format!("{}/v1/notify/{channel}", world.door.as_ref()?.url)))
+    }
+
+    fn is_told_by_alipay(&self, channel: &Name) -> bool {
+        let settings = match channel.as_str() {
+            "alipay-mini" => &self.channels.alipay_mini,
+            "alipay-withholding" => &self.channels.alipay_withholding,
+            _ => return false,
+        };
+        settings.public_key == keys::ALIPAY_PUBLIC
+    }
+
     /// Whether Alipay told of a payment, because its channel is one of Alipay's.
     pub(in crate::sandbox) fn told_by_alipay(self: &Arc<Self>, capture: &Capture, step: NoticeStep) -> bool {
         let order_no = &capture.order_no;
-        let Some(url) = self.change(|world| world.notice_url(&capture.channel, order_no)) else { return false };
+        let Some(url) = self.change(|world| self.notice_url(world, &capture.channel, order_no)) else {
+            return false;
+        };
         let trade = Trade {
             channel: capture.channel.clone(),
             order_no: order_no.clone(),
             trade_no: capture.channel_txn_no.clone(),
             amount: capture.amount,
-            paid_at: capture.captured_at.format(TIME).to_string(),
+            paid_at: written(capture.captured_at),
         };
         let notice = self.of_paid_trade(&trade, "TRADE_SUCCESS");
         self.tell(url, notice, step, Some((order_no.clone(), trade.trade_no)));
@@ -111,7 +117,7 @@ impl Outside {
         let order_no = &content.out_trade_no;
         let found = self.change(|world| {
             let trade = world.trade(order_no)?;
-            let url = world.notice_url(&trade.channel, order_no)?;
+            let url = self.notice_url(world, &trade.channel, order_no)?;
             let is_debit = world.books.debits.contains_key(order_no.as_str());
             let debited = is_debit && world.alipay.told.insert(order_no.to_string());
             let refund = world.books.refunds.get(&content.out_request_no);
@@ -135,14 +141,10 @@ impl Outside {
         }
     }
 
-    fn tell_of_agreement(self: &Arc<Self>, agreement_no: &str, external_agreement_no: &str, is_over: bool) {
+    async fn tell_of_agreement(&self, agreement_no: &str, external_agreement_no: &str, is_over: bool) {
         let channel = self.withholding_channel();
-        let Some(url) = self.change(|world| {
-            let door = world.door.as_ref()?;
-            Some(format!("{}/v1/notify/{channel}", door.url))
-        }) else {
-            return;
-        };
+        let Some(door) = self.change(|world| world.door.clone()) else { return };
+        let url = format!("{}/v1/notify/{channel}", door.url);
         let now = self.wall_time();
         let mut notice = self.notice(if is_over { "dut_user_unsign" } else { "dut_user_sign" });
         notice
@@ -157,7 +159,7 @@ impl Outside {
         } else {
             notice.push("sign_time", &now).push("valid_time", now).push("invalid_time", NO_END);
         }
-        self.tell(url, notice, NoticeStep::Once, None);
+        self.send(url, notice, NoticeStep::Once, None).await;
     }
 
     fn of_paid_trade(&self, trade: &Trade, status: &str) -> Form {
@@ -196,22 +198,24 @@ impl Outside {
     }
 
     fn wall_time(&self) -> String {
-        shanghai(&self.clock.now()).format(TIME).to_string()
+        written(self.now())
+    }
+
+    fn tell(self: &Arc<Self>, url: String, notice: Form, step: NoticeStep, capture: Option<(OrderId, String)>) {
+        let outside = Arc::clone(self);
+        self.runtime.spawn(async move { outside.send(url, notice, step, capture).await });
     }
 
     /// Signs a notice and sends it, as often as the script says and each time until it is acknowledged. Of a capture the
     /// books count it.
-    fn tell(self: &Arc<Self>, url: String, mut notice: Form, step: NoticeStep, capture: Option<(OrderId, String)>) {
+    async fn send(&self, url: String, mut notice: Form, step: NoticeStep, capture: Option<(OrderId, String)>) {
         if let Err(error) = alipay::sign_notice(&mut notice, &self.alipay.signs) {
             tracing::error!(%error, "a notice could not be signed");
             return;
         }
-        let outside = Arc::clone(self);
-        self.runtime.spawn(async move {
-            for _ in 0..times(step).await {
-                outside.send_until_success(&url, &notice, capture.as_ref()).await;
-            }
-        });
+        for _ in 0..times(step).await {
+            self.send_until_success(&url, &notice, capture.as_ref()).await;
+        }
     }
 
     async fn send_until_success(&self, url: &str, notice: &Form, capture: Option<&(OrderId, String)>) {

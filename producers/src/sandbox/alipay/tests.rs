@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::{
     calls::{Calls, CallsConfig, DebitOrder, Movement as Answer, RefundOrder},
+    channels::ChannelsConfig,
     sandbox::{Capture, Door, MoveStep, NoticeStep, PaymentRequest, Sandbox, SandboxConfig, Script},
 };
 
@@ -64,7 +65,8 @@ impl Heard {
 }
 
 async fn sandbox(heard: &Heard, success_from: usize) -> (Sandbox, Calls) {
-    let config = SandboxConfig { alipay_minute_ms: 1, ..SandboxConfig::default() };
+    let channels = keys::channels(ChannelsConfig::default());
+    let config = SandboxConfig { alipay_minute_ms: 1, channels, ..SandboxConfig::default() };
     let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), config, Clock::System).await.unwrap();
     sandbox.set_door(heard.door(success_from).await);
     let config = CallsConfig { alipay: sandbox.alipay_config(), ..CallsConfig::default() };
@@ -194,9 +196,9 @@ async fn a_debit_is_told_where_its_call_says() {
 async fn agreements_are_told_when_they_are_signed_and_when_they_end() {
     let heard = Heard::default();
     let (sandbox, _) = sandbox(&heard, 0).await;
-    sandbox.sign_mandate("card-1", "agreement-1");
+    sandbox.sign_mandate("card-1", "agreement-1").await;
     heard.wait_for(1).await;
-    sandbox.end_mandate("agreement-1");
+    sandbox.end_mandate("agreement-1").await;
     let notices = heard.wait_for(2).await;
     let told: Vec<_> = notices
         .iter()

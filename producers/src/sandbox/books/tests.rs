@@ -4,6 +4,10 @@ use super::*;
 
 const TODAY: NaiveDate = NaiveDate::from_ymd_opt(2025, 3, 10).unwrap();
 
+fn now() -> DateTime<FixedOffset> {
+    DateTime::parse_from_rfc3339("2025-03-10T10:00:00+08:00").unwrap()
+}
+
 fn yuan(text: &str) -> Amount {
     text.parse().unwrap()
 }
@@ -19,11 +23,11 @@ fn order(amount: &str) -> Movement {
 /// Sends a refund as HTTP does: the deed counts only where the request is not settled.
 fn send(books: &mut Books, number: &str, amount: &str, deed: Deed) -> Told {
     let repeated = books.repeated(Kind::Refund, number, &order(amount));
-    repeated.unwrap_or_else(|| books.act(Kind::Refund, number, deed, TODAY))
+    repeated.unwrap_or_else(|| books.act(Kind::Refund, number, deed, now()))
 }
 
 fn ask(books: &mut Books, number: &str) -> Told {
-    books.result(Kind::Refund, number, TODAY)
+    books.result(Kind::Refund, number, now())
 }
 
 fn captured(amount: &str) -> Books {
@@ -37,7 +41,7 @@ fn captured(amount: &str) -> Books {
         amount: yuan(amount),
         fee: None,
         business_date: TODAY,
-        captured_at: DateTime::parse_from_rfc3339("2025-03-10T10:00:00+08:00").unwrap(),
+        captured_at: now(),
         instrument_masked: None,
         terminal: None,
         refunded: Amount::ZERO,
@@ -51,7 +55,7 @@ fn captured(amount: &str) -> Books {
 fn a_refund_moves_money_once_per_request_number() {
     let mut books = Books::default();
     let first = send(&mut books, "R1", "800.00", Deed::Do);
-    assert_eq!((first.result, first.business_date), (MovementResult::Success, Some(TODAY)));
+    assert_eq!((first.result, first.business_date()), (MovementResult::Success, Some(TODAY)));
     assert_eq!(send(&mut books, "R1", "800.00", Deed::Do), first);
     assert_eq!(ask(&mut books, "R1"), first);
     let refund = &books.refunds["R1"];
