@@ -37,7 +37,7 @@ pub struct Cli {
 enum Command {
     /// Run every role in one process
     Up {
-        /// Also play the acquirer, the bank and the schools
+        /// Also play the channels, the bank and the schools
         #[arg(long)]
         sandbox: bool,
     },

@@ -9,6 +9,7 @@ use engine::{clock::Clock, tls::Trust};
 use producers::{
     door::Source,
     sandbox::{Capture, PaymentRequest, Sandbox, SandboxConfig, Script},
+    signature::{Secret, timestamped},
 };
 use reqwest::StatusCode;
 use rules::business_day::shanghai;
@@ -38,6 +39,14 @@ pub struct Answer {
     pub order_id: OrderId,
     /// `accepted`, or the code of the refusal.
     pub verdict: String,
+}
+
+impl Answer {
+    fn read(answer: &Value) -> Result<Self> {
+        let order_id = answer["order_id"].as_str().context("no order number")?.parse()?;
+        let verdict = answer["code"].as_str().or(answer["status"].as_str()).unwrap_or_default().to_owned();
+        Ok(Self { order_id, verdict })
+    }
 }
 
 /// Who repays what, as a channel tells it.
@@ -128,10 +137,7 @@ impl Stage {
     /// A channel asks for an order, and hears whether it may go ahead.
     pub async fn request(&self, path: &str, channel_name: &str, key: &str, body: &Value) -> Result<Answer> {
         let (status, answer) = self.post(path, &channel(channel_name)?, key, body).await?;
-        let order_id =
-            answer["order_id"].as_str().with_context(|| format!("no order number in {status}: {answer}"))?.parse()?;
-        let verdict = answer["code"].as_str().or(answer["status"].as_str()).unwrap_or_default().to_owned();
-        Ok(Answer { order_id, verdict })
+        Answer::read(&answer).with_context(|| format!("{status}: {answer}"))
     }
 
     pub async fn post(&self, path: &str, source: &Source, key: &str, body: &Value) -> Result<(StatusCode, Value)> {
@@ -157,6 +163,23 @@ impl Stage {
         }
         ensure!(answer.verdict == "accepted", "{key} was not admitted: {}", answer.verdict);
         Ok(answer.order_id)
+    }
+
+    /// A terminal uploads what it sold while it was offline (脱机消费), and hears whether that counts.
+    pub async fn upload(&self, purchase: &Value) -> Result<Answer> {
+        let secret = Secret::new(&self.house.config.channels.campus_pos.0.secret)?;
+        let body = json!({ "purchases": [purchase] }).to_string();
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let signature = timestamped::sign(body.as_bytes(), &secret, self.house.clock.now().timestamp());
+            let request = self.http.post(format!("{}/v1/notify/campus-pos", self.door_url)).body(body.clone());
+            let response = request.header(timestamped::HEADER, signature).send().await?;
+            let (status, answers): (_, Value) = (response.status(), response.json().await?);
+            let answer = Answer::read(&answers["purchases"][0]).with_context(|| format!("{status}: {answers}"))?;
+            if answer.verdict != "pending" || tokio::time::Instant::now() > until {
+                return Ok(answer);
+            }
+        }
     }
 
     /// The stream of a number, and the opaque id of the person whom a school knows by it.

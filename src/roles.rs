@@ -34,7 +34,7 @@ pub enum Role {
     Coordinator,
     /// Makes the calls that decisions ask for
     Executor,
-    /// Plays the acquirer, the bank and the schools
+    /// Plays the channels, the bank and the schools
     Sandbox,
 }
 

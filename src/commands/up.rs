@@ -34,7 +34,7 @@ async fn serve(house: &House, mut running: Running) -> Result<()> {
         tracing::info!("the console is at http://{door}/console");
     }
     if let Some(sandbox) = &running.sandbox {
-        tracing::info!("the sandbox plays the acquirer, the bank and the schools at {}", sandbox.url);
+        tracing::info!("the sandbox plays the channels, the bank and the schools at {}", sandbox.url);
     }
     tracing::info!("Postgres is at {}", house.postgres_url_masked());
     let mut terminate = signal(SignalKind::terminate())?;

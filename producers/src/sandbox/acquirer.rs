@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::{
     Outside,
     books::{Capture, Movement, Told},
+    notice::Notice,
     script::{Kind, NoticeStep, Script},
 };
 use crate::calls::{
@@ -185,16 +186,16 @@ impl Outside {
     /// Whether the door acknowledged the notice; nothing if there is no door.
     async fn send_notice(&self, capture: &Capture) -> Option<bool> {
         let door = self.change(|world| world.door.clone())?;
-        let mut request = self
-            .http
-            .post(format!("{}/v1/events", door.url))
-            .header("content-type", "application/cloudevents+json")
-            .body(capture.notice().to_structured().to_string());
-        if let Some(token) = door.tokens.get(&capture.channel) {
-            request = request.bearer_auth(token);
+        let notice = Notice::of(capture, &self.channels, &door, self.clock.now());
+        let mut request = self.http.post(format!("{}{}", door.url, notice.path)).body(notice.body);
+        for (name, value) in notice.headers {
+            request = request.header(name, value);
         }
         match request.send().await {
-            Ok(answer) if answer.status().is_success() => Some(true),
+            Ok(answer) if answer.status().is_success() => {
+                let Some(good) = notice.good else { return Some(true) };
+                Some(answer.text().await.is_ok_and(|text| text == good))
+            }
             Ok(answer) => {
                 tracing::warn!(order = %capture.order_no, status = %answer.status(), "the door did not take a notice");
                 Some(false)

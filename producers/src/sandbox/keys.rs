@@ -1,4 +1,6 @@
-//! The keys of the played Alipay. Everybody has them, so they are good for the sandbox only.
+//! The keys of the played channels. Everybody has those of Alipay and UnionPay, so they are good for the sandbox only.
+
+use uuid::Uuid;
 
 use crate::channels::ChannelsConfig;
 
@@ -14,7 +16,15 @@ pub const ALIPAY_PUBLIC: &str = include_str!("keys/alipay.public.pem");
 pub const APP_ID: &str = "2021000000000000";
 pub const SELLER_ID: &str = "2088000000000000";
 
-/// With which the ledger takes what the played channels tell. A channel that has a key of its own keeps it.
+/// The merchant at the other played channels.
+const MERCHANT_ID: &str = "898000000000000";
+
+/// With which UnionPay signs its notices.
+pub const UNIONPAY_PRIVATE: &str = include_str!("keys/unionpay.private.pem");
+pub const UNIONPAY_CERTIFICATE: &str = include_str!("keys/unionpay.certificate.pem");
+
+/// With which the ledger takes what the played channels tell. A channel that has a key of its own keeps it; secrets are
+/// new ones each time.
 #[must_use]
 pub fn channels(mut own: ChannelsConfig) -> ChannelsConfig {
     for alipay in [&mut own.alipay_mini, &mut own.alipay_withholding] {
@@ -24,5 +34,27 @@ pub fn channels(mut own: ChannelsConfig) -> ChannelsConfig {
             SELLER_ID.clone_into(&mut alipay.seller_id);
         }
     }
+    if own.unionpay_cqp.certificates.is_empty() {
+        own.unionpay_cqp.certificates = vec![UNIONPAY_CERTIFICATE.to_owned()];
+        MERCHANT_ID.clone_into(&mut own.unionpay_cqp.merchant_id);
+    }
+    if own.ums_pos.key.is_empty() {
+        own.ums_pos.key = secret();
+        own.ums_pos.merchant_ids = vec![MERCHANT_ID.to_owned()];
+        "3194".clone_into(&mut own.ums_pos.prefix);
+    }
+    if own.bestpay_web.key.is_empty() {
+        own.bestpay_web.key = secret();
+        MERCHANT_ID.clone_into(&mut own.bestpay_web.merchant_id);
+    }
+    for timed in [&mut own.ejt.0, &mut own.campus_pos.0] {
+        if timed.secret.is_empty() {
+            timed.secret = secret();
+        }
+    }
     own
+}
+
+fn secret() -> String {
+    Uuid::new_v4().simple().to_string()
 }

@@ -50,6 +50,7 @@ mod bank;
 mod books;
 mod delivery;
 pub mod keys;
+mod notice;
 mod school;
 mod script;
 
@@ -68,7 +69,7 @@ pub struct SandboxConfig {
     /// Terms of the channels, which its fees follow, and who debits holders; as the ledger's own unless said otherwise.
     #[serde(skip)]
     pub policy: Policy,
-    /// With which the door takes notices: a channel whose keys are played tells in its own way, and others with CloudEvents.
+    /// With which the door takes notices, and the channels sign them.
     #[serde(skip)]
     pub channels: ChannelsConfig,
     /// Where captures are told.

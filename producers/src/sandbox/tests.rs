@@ -113,6 +113,23 @@ async fn a_capture_is_told_until_the_door_acknowledges_it() {
 }
 
 #[tokio::test]
+async fn a_door_with_keys_that_are_not_played_hears_cloud_events() {
+    let mut channels = ChannelsConfig::default();
+    "another".clone_into(&mut channels.alipay_mini.public_key);
+    channels.unionpay_cqp.certificates = vec!["another".to_owned()];
+    let config = SandboxConfig { channels: keys::channels(channels), ..SandboxConfig::default() };
+    let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), config, Clock::System).await.unwrap();
+    let (url, taken) = door().await;
+    let names = ["alipay-mini", "unionpay-cqp"].map(|name| name.parse::<Name>().unwrap());
+    let tokens = names.iter().map(|name| (name.clone(), "secret".to_owned())).collect();
+    sandbox.set_door(Door { url, tokens });
+    for (number, channel) in (1..).zip(names) {
+        sandbox.pay(PaymentRequest { channel, ..payment(number, "8.00") });
+    }
+    until(|| taken.lock().unwrap().len() == 2).await;
+}
+
+#[tokio::test]
 async fn notices_may_be_late_or_never_come() {
     let sandbox = sandbox().await;
     let (url, taken) = door().await;

@@ -39,12 +39,12 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
 
     say("T+1, Tuesday 07:00: a terminal that was offline uploads 脱机消费上传");
     stage.wait_until(at("2025-03-25T07:00:00+08:00")?).await?;
-    let upload = |seq, amount, made_at, issued_at| offline(seq, amount, made_at, issued_at);
-    let in_time = upload(4, "9.90", "2025-03-24T18:00:00+08:00", "2025-03-24T09:00:00+08:00");
-    let order = stage.admitted("/v1/offline-purchases", POS, "-", &in_time).await?;
-    day.orders.push(("offline 9.90", order));
-    let too_late = upload(5, "15.00", "2025-03-24T19:00:00+08:00", "2025-03-23T17:00:00+08:00");
-    let answer = stage.request("/v1/offline-purchases", POS, "-", &too_late).await?;
+    let in_time = offline(4, "9.90", "2025-03-24T18:00:00+08:00", "2025-03-24T09:00:00+08:00");
+    let answer = stage.upload(&in_time).await?;
+    ensure!(answer.verdict == "accepted", "a code of nine hours should count, not be {}", answer.verdict);
+    day.orders.push(("offline 9.90", answer.order_id));
+    let too_late = offline(5, "15.00", "2025-03-24T19:00:00+08:00", "2025-03-23T17:00:00+08:00");
+    let answer = stage.upload(&too_late).await?;
     ensure!(answer.verdict == "CODE_EXPIRED", "a code of 26 hours should be refused, not {}", answer.verdict);
     day.orders.push(("code of 26 h", answer.order_id.clone()));
     stage.rest().await?;
