@@ -2,6 +2,7 @@
 //! value, a partial refund that is asked for twice; and on T+1 two codes that were used offline, one of them too late.
 
 use anyhow::{Result, ensure};
+use producers::sandbox::Capture;
 use schemas::{
     OrderId,
     events::{
@@ -27,12 +28,12 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     stage.sign_mandate(SCHOOL, CARD, "20255324001").await?;
     stage.rest().await?;
     top_up(stage, day, "top-up 50", "50.00").await?;
-    let refunded = top_up(stage, day, "top-up 100", "100.00").await?;
+    let (refunded, capture) = top_up(stage, day, "top-up 100", "100.00").await?;
     buy(stage, day, "swipe 12.50", 1, "12.50", "withholding").await?;
     buy(stage, day, "code 8.00", 2, "8.00", "withholding").await?;
     buy(stage, day, "card value 20", 3, "20.00", "card_balance").await?;
     for _ in 0..2 {
-        refund_part(stage, &refunded).await?;
+        refund_part(stage, &refunded, &capture).await?;
     }
     let expected = [("1110", "140.50"), ("2130", "-100.00"), ("2140", "-40.50"), ("1210", "0.00"), ("2210", "0.00")];
     day.check(stage, "T", &expected).await?;
@@ -58,7 +59,7 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     Ok(())
 }
 
-async fn top_up(stage: &Stage, day: &mut Day, name: &'static str, amount: &str) -> Result<OrderId> {
+async fn top_up(stage: &Stage, day: &mut Day, name: &'static str, amount: &str) -> Result<(OrderId, Capture)> {
     let body = json!({
         "school": SCHOOL,
         "card": { "number": CARD },
@@ -69,11 +70,11 @@ async fn top_up(stage: &Stage, day: &mut Day, name: &'static str, amount: &str) 
         "requested_at": stage.now(),
     });
     let order = stage.admitted("/v1/card-top-ups", MINI, name, &body).await?;
-    stage.pay(&order, MINI, Method::Wallet, amount)?;
+    let capture = stage.pay(&order, MINI, Method::Wallet, amount)?;
     stage.notified(&order).await?;
     stage.rest().await?;
     day.orders.push((name, order.clone()));
-    Ok(order)
+    Ok((order, capture))
 }
 
 fn sale(seq: u64, amount: &str, funding: &str) -> Value {
@@ -101,7 +102,7 @@ fn offline(seq: u64, amount: &str, made_at: &str, issued_at: &str) -> Value {
 }
 
 /// The school takes 30.00 off the card again, and the holder asks for them. The same request may come twice.
-async fn refund_part(stage: &Stage, order: &OrderId) -> Result<()> {
+async fn refund_part(stage: &Stage, order: &OrderId, capture: &Capture) -> Result<()> {
     let taken_back = ConfirmationRevoked {
         target: SCHOOL.parse()?,
         revocation_no: "R-20250324-1".into(),
@@ -116,7 +117,8 @@ async fn refund_part(stage: &Stage, order: &OrderId) -> Result<()> {
     stage.tell(SCHOOL_SOURCE, &[stage.event(SCHOOL_SOURCE, order, taken_back)]).await?;
     let asked = RefundRequested {
         refund_id: Uuid::from_u128(0x2025_0324),
-        capture_id: stage.capture_id(order).await?,
+        // However it is told of, it is the same fact under the same id.
+        capture_id: stage.capture_by_query(order, capture).id,
         amount: yuan("30.00")?,
         reason: RefundReason::Customer,
         by: RefundOrigin::Customer,
