@@ -12,9 +12,10 @@ use ledger::{
     play::{Ask, Stage, yuan},
     roles::{Role, Running},
 };
-use ledger_tests::stage_at;
+use ledger_tests::{monday, stage_at};
 use producers::sandbox::{BankStep, MoveStep, NoticeStep, Script};
 use projections::report;
+use rules::policy::{ChannelTerms, Cycle, SettlesTo};
 use schemas::{
     OrderId,
     events::{
@@ -311,6 +312,37 @@ fn readme_without(printed: &str) -> Result<Vec<&'static str>> {
     // Before the lines in which the day is told stands a time.
     let told = lines.map(|line| line.split_once(" s  ").map_or(line, |(_, told)| told));
     Ok(told.filter(|line| *line != "…" && !printed.lines().any(|printed| printed == *line)).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_terms_of_each_channel_stand_beside_what_it_is_to_settle() -> Result<()> {
+    let mut config = ledger_tests::config().await?;
+    let ours = ChannelTerms { fee_ppm: 2000, cycle: Cycle::TwiceWeekly, ..ChannelTerms::default() };
+    let theirs = ChannelTerms {
+        fees_borne_by: Bearer::Beneficiary,
+        fees_returned: false,
+        settles_to: SettlesTo::School,
+        cycle: Cycle::Fortnightly,
+        ..ours
+    };
+    config.policy.channels = [(POS.parse()?, ours), (CQP.parse()?, theirs)].into();
+    let stage = Stage::open(config, monday("10:00:00")?).await?;
+    for channel in [POS, CQP] {
+        paid(&stage, channel, &format!("booked by {channel}"), "100.00", Script::default()).await?;
+        paid(&stage, channel, &format!("refused by {channel}"), "100.00", bank([BankStep::Failed])).await?;
+    }
+    let sql = "select concat_ws(' ', channel, fees_borne_by, fees, settles_to, net, period_from, period_to)
+               from finance.settlement_days order by channel";
+    let rows = stage.house.pool.get().await?.query(sql, &[]).await?;
+    let days: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        days,
+        [
+            "ums-pos operator 0.20 us 99.80 2025-03-10 2025-03-12",
+            "unionpay-cqp beneficiary 0.40 school 99.60 2025-03-10 2025-03-23",
+        ]
+    );
+    stage.close().await
 }
 
 /// Which accounts a dispute moves: the channel owes, what is owed to the bank, disputed money, what the operator lost.

@@ -67,13 +67,16 @@ fn a_contract_is_repaid_once_a_day() {
 }
 
 #[test]
-fn the_booking_lock_keeps_the_contract_closed_until_it_is_booked() {
-    let mut world = World::at("10:00:00");
-    world.policy.booking_lock = true;
-    world.request(1, "100.00").capture(1, "t1", "100.00").confirm(1, "100.00").wait(24 * 3600).request(2, "50.00");
-    assert_eq!(refused(&world, 2), Some(RejectionReason::BookingLock));
-    world.wait(24 * 3600).request(3, "50.00");
-    assert_eq!(refused(&world, 3), None);
+fn the_booking_lock_keeps_the_contract_closed_until_it_is_booked_where_the_policy_says_so() {
+    for (booking_lock, reason) in [(true, Some(RejectionReason::BookingLock)), (false, None)] {
+        let mut world = World::at("10:00:00");
+        world.policy.booking_lock = booking_lock;
+        world.request(1, "100.00").capture(1, "t1", "100.00").confirm(1, "100.00").wait(24 * 3600).request(2, "50.00");
+        assert_eq!(refused(&world, 2), reason);
+        // Where the second one was admitted, it has lapsed by now.
+        world.wait(24 * 3600).request(3, "50.00");
+        assert_eq!(refused(&world, 3), None);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
     accounts::AccountCode::*,
     breaks::{BreakClass, breaks_of},
     order::OrderStatus,
-    testing::{World, asked_back, chargeback, dispute_closed, revoked, yuan},
+    testing::{World, asked_back, chargeback, dispute_closed, name, reversed, revoked, yuan},
 };
 
 fn paid(amount: &str) -> World {
@@ -83,6 +83,18 @@ fn a_refund_without_an_answer_is_unknown_until_a_person_is_called() {
     assert_eq!(world.count("refund.escalated"), 0);
     world.wait(1);
     assert_eq!(world.count("refund.escalated"), 1);
+}
+
+#[test]
+fn a_refund_that_was_sent_in_a_file_may_stay_without_an_answer_for_longer() {
+    for (by_file, patience_s) in [(vec![], 24 * 3600), (vec![name("ums-pos")], 7 * 24 * 3600)] {
+        let mut world = paid("100.00");
+        world.policy.refund_by_file = by_file;
+        world.fail(1).submit(1, "t1", 1).wait(patience_s - 1);
+        assert_eq!(world.count("refund.escalated"), 0, "{patience_s}");
+        world.wait(1);
+        assert_eq!(world.count("refund.escalated"), 1, "{patience_s}");
+    }
 }
 
 fn ask_for(world: &mut World, id: u128, amount: &str) {

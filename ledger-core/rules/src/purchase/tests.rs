@@ -107,6 +107,18 @@ fn a_swipe_is_debited_at_alipay_and_the_cards_value_stays() {
 }
 
 #[test]
+fn a_holder_is_debited_through_the_channel_that_the_policy_names() {
+    for through in ["alipay-withholding", "another"] {
+        let mut world = card("12:00:00");
+        world.policy.withholding_channel = name(through);
+        world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+        let wanted = world.wanted(1);
+        let [wanted] = wanted.as_slice() else { panic!("{wanted:?}") };
+        assert!(matches!(&wanted.call, Call::Debit { channel, .. } if *channel == name(through)), "{wanted:?}");
+    }
+}
+
+#[test]
 fn what_is_given_up_is_borne_by_whom_a_person_names() {
     for (bearer, account) in [(LossBearer::Operator, Loss), (LossBearer::Merchant, CampusMerchantPayable)] {
         let mut world = card("12:00:00");
@@ -120,13 +132,19 @@ fn what_is_given_up_is_borne_by_whom_a_person_names() {
 }
 
 #[test]
-fn late_purchases_count_at_the_operators_risk_where_the_policy_says_so() {
-    let mut world = card("12:00:00");
-    world.policy.offline.late_at_operators_risk = true;
-    let upload = offline(world.told(mandate()), "15.00", Funding::Withholding, 26 * 3600);
-    world.read(1, upload);
-    let posted = world.order(1).purchase.as_ref().unwrap().posted.clone().unwrap();
-    assert_eq!((posted.flags, world.status(1)), (vec![PurchaseFlag::OutsideWindow], OrderStatus::AwaitingDebit));
+fn late_purchases_count_at_the_operators_risk_where_the_policy_says_so_and_else_wait_for_a_person() {
+    for (at_operators_risk, flags, status) in [
+        (true, Some(vec![PurchaseFlag::OutsideWindow]), OrderStatus::AwaitingDebit),
+        (false, None, OrderStatus::Rejected),
+    ] {
+        let mut world = card("12:00:00");
+        world.policy.offline.late_at_operators_risk = at_operators_risk;
+        let upload = offline(world.told(mandate()), "15.00", Funding::Withholding, 26 * 3600);
+        world.read(1, upload);
+        let posted = world.order(1).purchase.as_ref().and_then(|purchase| purchase.posted.clone());
+        assert_eq!((posted.map(|posted| posted.flags), world.status(1)), (flags, status));
+        assert_eq!(refused(&world, 1), (!at_operators_risk).then_some(RejectionReason::CodeExpired));
+    }
 }
 
 #[test]

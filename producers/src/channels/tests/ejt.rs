@@ -106,6 +106,36 @@ fn what_was_overheard_is_worth_nothing_after_the_tolerance() {
     assert_eq!(why(told_at(&body, SECRET, now_s + 301)), ("SIGNED_OUT_OF_TIME", ""));
 }
 
+/// What the platform's contract will say is set, not written here: its secret, the tolerance of its clock, the end of its
+/// accounting day.
+#[test]
+fn secret_tolerance_and_the_end_of_the_day_are_as_set() {
+    let (body, sent_s) = (success().to_string(), now().timestamp() - 100);
+    let said = |set: Value, cutover: &str| {
+        let mut policy = Policy::default();
+        policy.channels.get_mut(&EJT.parse::<schemas::Name>().unwrap()).unwrap().cutover = cutover.parse().unwrap();
+        let channels = Channels::open(&serde_json::from_value(json!({ "ejt": set })).unwrap(), &policy).unwrap();
+        let Some(Ok(Webhook::Notices(channel))) = channels.get(EJT) else { return Err(None) };
+        let signature = timestamped::sign(body.as_bytes(), &Secret::new("of the platform").unwrap(), sent_s);
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-signature"), signature.parse().unwrap())]);
+        let read = channel.read(&Notice { headers: &headers, body: body.as_bytes(), now: now() });
+        match read.map(facts).map_err(|refused| Some(refused.code.as_str()))?.remove(0).data {
+            Data::PaymentCaptured(data) => Ok(data.business_date.to_string()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let set = |secret: &str, tolerance_s: u32| json!({ "secret": secret, "tolerance_s": tolerance_s });
+    for (set, cutover, expected) in [
+        (set("of the platform", 100), "00:00:00", Ok("2025-03-10")),
+        (set("of the platform", 100), "09:00:00", Ok("2025-03-11")),
+        (set("of the platform", 99), "00:00:00", Err(Some("SIGNED_OUT_OF_TIME"))),
+        (set("of another", 100), "00:00:00", Err(Some("BAD_SIGNATURE"))),
+        (set("", 100), "00:00:00", Err(None)),
+    ] {
+        assert_eq!(said(set.clone(), cutover), expected.map(str::to_owned), "{set} {cutover}");
+    }
+}
+
 #[test]
 fn a_field_that_is_missing_or_malformed_is_refused() {
     for field in ["txn_no", "amount", "paid_at"] {
