@@ -345,6 +345,37 @@ async fn the_terms_of_each_channel_stand_beside_what_it_is_to_settle() -> Result
     stage.close().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_repayment_of_a_contract_on_one_day_is_a_break() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let late = stage.accepted(&Ask::new(POS, "K", "100.00", "late")).await?;
+    stage.wait(127).await?;
+    paid(&stage, POS, "K", "50.00", Script::default()).await?;
+    assert!(breaks(&stage).await?.is_empty());
+    stage.pay(&late, POS, Method::Card, "100.00")?;
+    stage.notified(&late).await?;
+    stage.rest().await?;
+    assert_eq!(status(&stage, &late).await?, "completed");
+    assert_eq!(breaks(&stage).await?, ["second_repayment_of_the_day"]);
+    stage.close().await
+}
+
+/// The door refuses it. Where the log has it all the same, the first report stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_fact_with_other_content_in_the_log_is_a_break_and_moves_nothing() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let id = paid(&stage, POS, "K", "100.00", Script::default()).await?;
+    let mut capture = stage.sandbox.books().captures[&id][0].clone();
+    capture.amount = yuan("99.00")?;
+    let appended = stage.house.publisher().append(&[stage.capture_by_query(&id, &capture)]).await;
+    assert!(appended.iter().all(Result::is_ok), "{appended:?}");
+    stage.rest().await?;
+    assert_eq!(breaks(&stage).await?, ["conflicting_repeat"]);
+    assert_eq!(balances(&stage, [1110, 2110]).await?, ["100.00", "-100.00"]);
+    assert_eq!(status(&stage, &id).await?, "completed");
+    stage.close().await
+}
+
 /// Which accounts a dispute moves: the channel owes, what is owed to the bank, disputed money, what the operator lost.
 const OF_DISPUTES: [i32; 4] = [1110, 2110, 1330, 5020];
 

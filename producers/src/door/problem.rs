@@ -235,6 +235,17 @@ mod tests {
         assert_eq!(codes.len(), Code::all().count());
     }
 
+    /// Those of events and orders have tests of their own kind: a row or a record for each, and stories.
+    #[test]
+    fn every_code_of_the_door_is_expected_by_a_test() {
+        let of_requests = [include_str!("tests/events.rs"), include_str!("tests/repayments.rs")].concat();
+        let of_notices = [include_str!("../channels/tests/ums.rs"), include_str!("../channels/tests/ejt.rs")].concat();
+        let tests = [&of_requests, include_str!("tests/rest.rs"), &of_notices].concat();
+        for code in DoorCode::ALL {
+            assert!(tests.contains(&format!("\"{}\"", code.as_str())), "no test is refused with {}", code.as_str());
+        }
+    }
+
     #[test]
     fn a_problem_names_its_code_as_a_type() {
         let problem = Problem::from(Refusal::new(RefusalCode::UnknownType, "ledger.x.v1 is not a type of this ledger"));

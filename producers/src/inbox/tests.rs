@@ -210,6 +210,47 @@ fn too_large_a_record_that_the_log_would_not_take_is_rejected() {
     assert_eq!(bed.refused(structured(0, &declined)), "TOO_LARGE");
 }
 
+/// A record that is refused under this code; none where no record of an inbox can be.
+fn refused_under(code: RefusalCode) -> Option<Record> {
+    let typed = |event_type| envelope(event_type, "/channels/ums-pos", data("t2", "1.00"));
+    let with = |name: &str, value: Value| {
+        let mut data = data("t2", "1.00");
+        data[name] = value;
+        binary(1, data.to_string().as_bytes())
+    };
+    Some(match code {
+        RefusalCode::BrokenJson => binary(1, b"{"),
+        RefusalCode::InvalidEnvelope => record(1, &[], b"{}"),
+        RefusalCode::UnknownType => structured(1, &typed("ledger.unheard.of.v1")),
+        RefusalCode::UnknownSchemaVersion => structured(1, &typed("ledger.payment.captured.v9")),
+        RefusalCode::MissingField => binary(1, b"{}"),
+        RefusalCode::InvalidAmount => with("amount", "1.0".into()),
+        RefusalCode::InvalidData => with("amount", "0.00".into()),
+        RefusalCode::UnknownField => with("fe", "0.10".into()),
+        RefusalCode::WrongKey => {
+            let mut event = typed("ledger.payment.captured.v1");
+            event["partitionkey"] = Stream::loan([2; 10]).as_str().into();
+            structured(1, &event)
+        }
+        // The id is derived from the fact, whatever a channel calls it.
+        RefusalCode::WrongId => return None,
+        RefusalCode::TooLarge => with("instrument_masked", "*".repeat(RECORD_BYTES_MAX).into()),
+        RefusalCode::NotYours => with("channel", "unionpay-cqp".into()),
+        RefusalCode::ConflictingRepeat => capture(1, "t1", "2.00"),
+    })
+}
+
+#[test]
+fn each_refusal_of_an_inbox_has_its_code() {
+    let bed = Bed::new();
+    bed.apply(vec![capture(0, "t1", "1.00")]).unwrap();
+    for code in RefusalCode::ALL {
+        if let Some(record) = refused_under(*code) {
+            assert_eq!(bed.refused(record), code.as_str());
+        }
+    }
+}
+
 #[test]
 fn the_same_fact_again_is_not_appended_again() {
     let bed = Bed::new();

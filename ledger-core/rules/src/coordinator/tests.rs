@@ -229,6 +229,31 @@ fn money_about_which_nobody_says_anything_becomes_a_break() {
 }
 
 #[test]
+fn money_for_an_order_that_nobody_asked_for_becomes_a_break() {
+    let mut world = World::at("10:00:00");
+    world.capture(1, "t1", "100.00");
+    let breaks = breaks_of(world.order(1), &world.policy);
+    let [found] = breaks.as_slice() else { panic!("{breaks:?}") };
+    assert_eq!((found.class, found.amount), (BreakClass::CaptureWithoutRequest, yuan("100.00")));
+    assert_eq!(found.grace_until, world.now + chrono::TimeDelta::minutes(5));
+    world.request(1, "100.00");
+    let breaks = breaks_of(world.order(1), &world.policy);
+    assert!(breaks.iter().all(|found| found.class == BreakClass::ConfirmationOverdue), "{breaks:?}");
+}
+
+#[test]
+fn a_payment_that_was_refunded_and_reversed_as_well_is_a_break() {
+    let mut world = paid("100.00");
+    world.fail(1).submit(1, "t1", 1).complete(1, "t1", "100.00");
+    assert!(breaks_of(world.order(1), &world.policy).is_empty());
+    let undone = reversed(&world.order(1).captures[0]);
+    world.read(1, undone);
+    let breaks = breaks_of(world.order(1), &world.policy);
+    let [found] = breaks.as_slice() else { panic!("{breaks:?}") };
+    assert_eq!((found.class, found.amount), (BreakClass::RefundedTooMuch, yuan("100.00")));
+}
+
+#[test]
 fn a_refund_of_an_unknown_capture_is_refused() {
     let mut world = World::at("10:00:00");
     world.request(1, "100.00");

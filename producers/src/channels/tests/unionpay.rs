@@ -153,6 +153,12 @@ fn a_refund_that_failed_failed_at_its_last_try() {
 }
 
 #[test]
+fn a_refund_of_a_number_that_is_not_ours_is_refused() {
+    let other = notice(&[("txnType", "04"), ("reqReserved", "LAEAQCAIBAEAQCAIBAEAQCAIBAEAQC"), ("orderId", "R1")]);
+    assert_eq!(why(read(CQP, &other)), ("INVALID_DATA", "orderId"));
+}
+
+#[test]
 fn a_reversal_undoes_the_capture_that_it_names() {
     for (txn_type, reason) in [("31", ReversalReason::CancelApi), ("99", ReversalReason::Timeout)] {
         let events = facts(read(CQP, &reversal(&[("txnType", txn_type)])).unwrap());

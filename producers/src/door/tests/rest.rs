@@ -1,9 +1,12 @@
 //! Who may come in, what is not there, and whether the door is fit to work.
 
+use std::io;
+
 use axum::{
     body::Body,
     http::{Request, StatusCode, header},
 };
+use futures_util::stream;
 use serde_json::Value;
 
 use super::bed::{Bed, read};
@@ -27,6 +30,18 @@ async fn unsupported_media_type_is_refused() {
     for content_type in ["text/plain", "application/xml", ""] {
         let (status, answer) = bed.post("pos", "/v1/events", &[("content-type", content_type)], "{}").await;
         assert_eq!((status.as_u16(), answer["code"].as_str()), (415, Some("UNSUPPORTED_MEDIA_TYPE")));
+    }
+}
+
+#[tokio::test]
+async fn body_unreadable_one_that_was_cut_off_is_refused() {
+    for path in ["/v1/events", "/v1/loan-repayments"] {
+        let bed = Bed::without_postgres();
+        let cut_off = stream::iter([Ok("{"), Err(io::Error::from(io::ErrorKind::ConnectionReset))]);
+        let headers = [("content-type", "application/json"), ("idempotency-key", "1")];
+        let (status, answer) = bed.post("pos", path, &headers, Body::from_stream(cut_off)).await;
+        assert_eq!((status, answer["code"].as_str()), (StatusCode::BAD_REQUEST, Some("BODY_UNREADABLE")), "{path}");
+        assert!(bed.events().is_empty());
     }
 }
 
