@@ -227,8 +227,9 @@ impl Event {
         serde_json::to_vec(&self.data).unwrap_or_default()
     }
 
-    /// Reads a record of the log. What is in the log was checked when it was appended, so unknown fields (of a newer
-    /// writer) are passed over, but key and id must still be the ones of the fact.
+    /// Reads a record of the log. What is in the log was checked when it was appended, so the rules of its type are not
+    /// asked again and unknown fields (of a newer writer) are passed over, but key and id must still be the ones of the
+    /// fact.
     pub fn from_record<'a>(
         key: &[u8],
         headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,

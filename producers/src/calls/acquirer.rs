@@ -144,7 +144,7 @@ pub enum PaymentAnswer {
 
 impl From<PaymentReply> for PaymentAnswer {
     fn from(reply: PaymentReply) -> Self {
-        // Nobody can say what a capture of nothing means, and its event could not be read back from the log.
+        // Nobody can say what a capture of nothing means.
         let sound = reply.captures.iter().all(|capture| !capture.amount.is_zero());
         match reply.result {
             PaymentResult::Captured if sound && !reply.captures.is_empty() => Self::Paid(reply.captures),

@@ -70,7 +70,7 @@ impl From<BankReply> for BankAnswer {
     fn from(reply: BankReply) -> Self {
         let BankReply { result, code, message, amount, bank_ref, booked_date, principal, interest } = reply;
         match result {
-            // Nobody can say what that means, and an event that says it could not be read back from the log.
+            // Nobody can say what that means.
             BankResult::Booked if amount.is_some_and(Amount::is_zero) => {
                 Self::Unreachable { code: "BOOKED_NOTHING".to_owned() }
             }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{About, Method, Payload, parts, words};
+use super::{About, Method, Payload, parts, positive, words};
 use crate::{Amount, Name, StreamKind};
 
 const CARD: &[StreamKind] = &[StreamKind::Card];
@@ -167,6 +167,9 @@ impl Payload for SubsidyGranted {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.amount]
     }
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        positive(self.amount)
+    }
 }
 
 /// The card host's answer about the card on which a top-up rests.
@@ -216,6 +219,6 @@ impl Payload for TopUpRequested {
         parts![self.channel, self.school, self.amount, self.card.found, self.card.name_matches]
     }
     fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
-        if self.amount.is_zero() { Err("the amount of a top-up must be more than 0.00") } else { Ok(()) }
+        positive(self.amount)
     }
 }

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Payload, parts, words};
+use super::{Evidence, Payload, parts, positive, words};
 use crate::{Amount, Name, StreamKind};
 
 /// The party that fulfils was asked for the result.
@@ -58,10 +58,6 @@ impl Payload for RepaymentConfirmed {
     fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
         positive(self.amount)
     }
-}
-
-fn positive(amount: Amount) -> Result<(), &'static str> {
-    if amount.is_zero() { Err("the amount of a confirmation must be more than 0.00") } else { Ok(()) }
 }
 
 words! {
@@ -270,6 +266,7 @@ impl Payload for ConfirmationRevoked {
         parts![self.amount]
     }
     fn check(&self, on: Option<StreamKind>) -> Result<(), &'static str> {
+        positive(self.amount)?;
         let of_an_item = self.fee_item.is_some() && self.billing_year.is_some();
         match (self.reason, on) {
             (RevocationReason::BankUndid, Some(StreamKind::Loan))

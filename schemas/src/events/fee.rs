@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{About, Consent, Method, Payload, parts};
+use super::{About, Consent, Method, Payload, parts, positive};
 use crate::{Amount, Balance, Name, StreamKind};
 
 const FEES: &[StreamKind] = &[StreamKind::Fees];
@@ -37,6 +37,9 @@ impl Payload for FeeItemAssessed {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.amount, self.instalments_allowed, self.student]
     }
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        positive(self.amount)
+    }
 }
 
 /// The school changed what is owed on an item: a reduction, a waiver, a correction.
@@ -61,6 +64,9 @@ impl Payload for FeeItemAdjusted {
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.fee_item, self.billing_year, self.change]
+    }
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        if self.change.is_zero() { Err("the change of a fee item may not be 0.00") } else { Ok(()) }
     }
 }
 
@@ -147,6 +153,9 @@ impl Payload for FiscalReceiptIssued {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.amount]
     }
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        positive(self.amount)
+    }
 }
 
 /// A fiscal e-receipt was taken back by a red one (红冲), after a refund.
@@ -169,5 +178,8 @@ impl Payload for FiscalReceiptReversed {
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.reverses_code, self.reverses_number, self.amount]
+    }
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        positive(self.amount)
     }
 }

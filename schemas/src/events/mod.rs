@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::StreamKind;
+use crate::{Amount, StreamKind};
 
 mod card;
 mod confirmation;
@@ -58,10 +58,16 @@ pub trait Payload: Serialize + DeserializeOwned + JsonSchema {
     /// What two reports of the same fact must agree on. Times, evidence and optional detail do not count.
     fn business_fields(&self) -> Vec<Cow<'_, str>>;
 
-    /// Rules that types and patterns cannot express. `on` is the kind of its stream, `None` for that of a channel.
+    /// Rules that types and patterns cannot express, asked where events come in. `on` is the kind of its stream, `None`
+    /// for that of a channel.
     fn check(&self, _on: Option<StreamKind>) -> Result<(), &'static str> {
         Ok(())
     }
+}
+
+/// Nothing is no fact, and would take the number of one.
+fn positive(amount: Amount) -> Result<(), &'static str> {
+    if amount.is_zero() { Err("the amount must be more than 0.00") } else { Ok(()) }
 }
 
 macro_rules! catalogue {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Enrolment, Payload, parts, words};
+use super::{Enrolment, Payload, parts, positive, words};
 use crate::{Amount, Name, StreamKind};
 
 words! {
@@ -103,7 +103,7 @@ impl Payload for RepaymentRequested {
         ]
     }
     fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
-        if self.amount.is_zero() { Err("the amount of a repayment must be more than 0.00") } else { Ok(()) }
+        positive(self.amount)
     }
 }
 

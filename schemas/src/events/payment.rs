@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Evidence, Method, Payload, parts, words};
+use super::{Evidence, Method, Payload, parts, positive, words};
 use crate::{Amount, Name, StreamKind};
 
 /// A payment was started at the channel.
@@ -28,6 +28,9 @@ impl Payload for PaymentInitiated {
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.amount]
+    }
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        positive(self.amount)
     }
 }
 
@@ -85,13 +88,10 @@ impl Payload for PaymentCaptured {
         parts![self.amount]
     }
     fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
-        if self.amount.is_zero() {
-            return Err("the amount of a capture must be more than 0.00");
-        }
         if self.instrument_masked.as_deref().is_some_and(shows_a_whole_number) {
             return Err("instrument_masked shows more than ten digits");
         }
-        Ok(())
+        positive(self.amount)
     }
 }
 
@@ -224,6 +224,9 @@ impl Payload for ChargebackReceived {
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.capture_id, self.amount]
     }
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        positive(self.amount)
+    }
 }
 
 /// We answered a chargeback with evidence (再请款).
@@ -288,6 +291,6 @@ impl Payload for ChargebackClosed {
         if on == Some(StreamKind::Fees) && self.borne_by == Bearer::Beneficiary && !of_an_item {
             return Err("a lost dispute that the school bears names its fee_item and billing_year");
         }
-        Ok(())
+        positive(self.amount)
     }
 }

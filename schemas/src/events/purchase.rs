@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Payload, parts, words};
+use super::{Payload, parts, positive, words};
 use crate::{Amount, Name, StreamKind};
 
 const CARD: &[StreamKind] = &[StreamKind::Card];
@@ -223,8 +223,4 @@ impl Payload for WithholdingUncollected {
     fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
         positive(self.amount)
     }
-}
-
-fn positive(amount: Amount) -> Result<(), &'static str> {
-    if amount.is_zero() { Err("the amount of a purchase must be more than 0.00") } else { Ok(()) }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{About, Evidence, Method, Payload, parts, words};
+use super::{About, Evidence, Method, Payload, parts, positive, words};
 use crate::{Amount, Name, StreamKind};
 
 words! {
@@ -48,7 +48,7 @@ impl Payload for RefundRequested {
         parts![self.capture_id, self.amount]
     }
     fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
-        if self.amount.is_zero() { Err("the amount of a refund must be more than 0.00") } else { Ok(()) }
+        positive(self.amount)
     }
 }
 
@@ -155,7 +155,7 @@ impl Payload for RefundCompleted {
         parts![self.channel, self.amount]
     }
     fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
-        if self.amount.is_zero() { Err("the amount of a refund must be more than 0.00") } else { Ok(()) }
+        positive(self.amount)
     }
 }
 
@@ -199,6 +199,9 @@ impl Payload for RefundReturned {
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.channel, self.amount]
+    }
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        positive(self.amount)
     }
 }
 
@@ -259,6 +262,9 @@ impl Payload for RefundPaidManually {
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
         parts![self.bank_account, self.amount]
+    }
+    fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        positive(self.amount)
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     order::Capture,
     refund::{Refund, automatic_refund_id},
-    testing::{asked_back, completed, name, reversed},
+    testing::{asked_back, completed, name, reversed, yuan},
 };
 
 pub(super) fn pick<T: Clone>(from: impl IntoIterator<Item = T>, random: &mut Rng) -> Option<T> {
@@ -109,7 +109,7 @@ fn bounced(refund_id: Uuid, channel: schemas::Name, amount: Amount) -> RefundRet
 /// What a channel says about a payment of which it has no proof.
 pub(super) fn unclear(random: &mut Rng) -> Data {
     match random.u8(..4) {
-        0 => PaymentInitiated { attempt: 1, method: Method::Netbank, amount: Amount::ZERO, channel_order_no: None }
+        0 => PaymentInitiated { attempt: 1, method: Method::Netbank, amount: yuan("100.00"), channel_order_no: None }
             .into(),
         1 => PaymentDeclined {
             attempt: 1,
