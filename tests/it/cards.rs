@@ -14,7 +14,10 @@ use producers::{
 };
 use schemas::{
     Name, OrderId,
-    events::{CardValueLoaded, Evidence, LimitSetter, RefundCompleted, SpendingLimitSet},
+    events::{
+        Bearer, CardValueLoaded, ChargebackClosed, DisputeOutcome, Evidence, LimitSetter, RefundCompleted,
+        SpendingLimitSet,
+    },
 };
 
 use crate::{
@@ -207,6 +210,33 @@ async fn s24_a_daily_limit_refuses_online_purchases_and_flags_offline_ones() -> 
     assert_eq!(balances(&stage, [2130, 2140]).await?, ["-69.00", "-31.00"]);
     let found = order(&stage, &uploaded).await?;
     assert_eq!((found.status.as_str(), found.reason.as_deref()), ("completed", Some("above_limit")));
+    stage.close().await
+}
+
+/// What a card shows is what the books hold for it, also when a lost dispute has taken the value of a top-up back.
+#[tokio::test(flavor = "multi_thread")]
+async fn s39_a_lost_dispute_that_the_school_bears_takes_the_top_up_off_the_card() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let (id, _) = topped_up(&stage, BESTPAY, "card", "80.00", Script::default()).await?;
+    let lost = ChargebackClosed {
+        channel: BESTPAY.parse()?,
+        case_no: "CB1".into(),
+        amount: yuan("50.00")?,
+        outcome: DisputeOutcome::Lost,
+        borne_by: Bearer::Beneficiary,
+        beneficiary: SCHOOL.parse()?,
+        fee_item: None,
+        billing_year: None,
+        merchant: None,
+        business_date: "2025-04-02".parse()?,
+    };
+    let source = format!("/channels/{BESTPAY}");
+    stage.tell(&source, &[stage.event(&source, &id, lost)]).await?;
+    stage.rest().await?;
+    let sql = "select c.balance::text, (-b.balance)::text from finance.cards c
+               join finance.balances b on b.account = 2130 and b.owner = c.school || '/' || c.card";
+    let shown = stage.house.pool.get().await?.query_one(sql, &[]).await?;
+    assert_eq!((shown.get(0), shown.get(1)), ("30.00", "30.00"));
     stage.close().await
 }
 

@@ -374,6 +374,41 @@ fn case_25_a_chargeback_is_disputed_money_until_it_is_closed() {
     }
 }
 
+/// The accounts of a card, a fee item and a contract are debited, so what they show goes down with them.
+#[test]
+fn case_25_a_lost_dispute_that_the_beneficiary_bears_is_taken_back_from_what_it_was_booked_to() {
+    let lost = |beneficiary: &str| {
+        let closed = dispute_closed("50.00", DisputeOutcome::Lost, Bearer::Beneficiary);
+        ChargebackClosed { beneficiary: name(beneficiary), ..closed }
+    };
+
+    let mut world = topped_up("80.00");
+    world.read(1, credited("80.00", CreditMode::Online)).read(1, lost("school-1"));
+    let owner = format!("school-1/{}", world.stream);
+    assert_eq!(world.state.card().unwrap().balance, yuan("30.00").into());
+    assert_eq!(-world.books.balance(CampusCardLiability, &owner), yuan("30.00").into());
+    // The value that a purchase by withholding was paid with was never on the card.
+    world.read(2, ChargebackClosed { case_no: "CB2".into(), merchant: Some("canteen-1".into()), ..lost("school-1") });
+    assert_eq!(world.state.card().unwrap().balance, yuan("30.00").into());
+    assert_eq!(-world.books.balance(CampusCardLiability, &owner), yuan("30.00").into());
+    assert_eq!(world.books.balance(CampusMerchantPayable, "school-1/canteen-1"), yuan("50.00").into());
+
+    let mut world = student();
+    world.read(1, fee_payment(&[("tuition", "80.00")])).read(1, paid_by("ejt", "e1", "80.00"));
+    world.read(1, posted(1, "tuition", "80.00"));
+    let owed = arrears(&world);
+    let (fee_item, billing_year) = (Some("tuition".to_owned()), Some(2025));
+    world.read(1, ChargebackClosed { fee_item, billing_year, ..lost("school-1") });
+    assert_eq!(arrears(&world), owed + yuan("50.00"), "the student owes it again");
+    assert_eq!(-world.books.balance(SchoolFeePayable, "school-1/tuition/2025"), yuan("30.00").into());
+
+    let mut world = paid("80.00");
+    world.confirm(1, "80.00").read(1, lost("cdb"));
+    let owner = format!("cdb/{}", world.stream);
+    assert_eq!(world.state.loan().unwrap().repaid, yuan("30.00").into());
+    assert_eq!(-world.books.balance(LoanRepaymentPayable, &owner), yuan("30.00").into());
+}
+
 #[test]
 fn case_26_a_payer_who_claims_to_have_paid_changes_nothing() {
     let mut world = student();

@@ -118,6 +118,8 @@ impl Card {
                 Some(CreditMode::PendingLoad) => self.pending_load -= data.amount,
                 Some(CreditMode::Online) | None => self.balance -= data.amount,
             },
+            // A top-up's value is taken back. What had been debited for a purchase was never on the card.
+            Data::ChargebackClosed(data) if data.merchant.is_none() => self.balance -= data.borne_by_beneficiary(),
             Data::PurchasePosted(data) => {
                 self.of_school(&data.school);
                 self.spend(data.consumed_on, data.amount);

@@ -22,7 +22,7 @@ pub struct LoanContract {
     pub quote: Option<Quote>,
     /// Attempts to pay that stand in the way of others, by order number: one a day at the most, so they stay few.
     pub attempts: BTreeMap<String, Attempt>,
-    /// Confirmed by the bank and not revoked, over all time.
+    /// Confirmed by the bank, and neither revoked nor lost to a dispute that the bank bears, over all time.
     pub repaid: Balance,
 }
 
@@ -89,6 +89,7 @@ impl LoanContract {
             }
             Data::RepaymentEnrolmentChecked(data) => self.checked(data.checked_at, data.result),
             Data::LoanContractQuoted(data) => self.quoted(data.as_of, data.outstanding, data.overdue),
+            Data::ChargebackClosed(data) => self.repaid -= data.borne_by_beneficiary(),
             _ => {}
         }
     }

@@ -39,7 +39,7 @@ pub struct FeeItem {
     pub instalments_allowed: bool,
     /// What was added to it later, or taken off.
     pub adjusted: Balance,
-    /// Paid and posted.
+    /// Paid and posted, less what was taken off again or lost to a dispute.
     pub posted: Balance,
 }
 
@@ -79,6 +79,12 @@ impl FeeAccount {
             Data::ConfirmationRevoked(data) => {
                 if let (Some(fee_item), Some(billing_year)) = (&data.fee_item, data.billing_year) {
                     self.item(fee_item, billing_year).posted -= data.amount;
+                }
+            }
+            // Nobody has paid it any more, so the student owes it again, until the school waives it.
+            Data::ChargebackClosed(data) => {
+                if let (Some(fee_item), Some(billing_year)) = (&data.fee_item, data.billing_year) {
+                    self.item(fee_item, billing_year).posted -= data.borne_by_beneficiary();
                 }
             }
             _ => {}

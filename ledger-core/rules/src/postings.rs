@@ -232,7 +232,10 @@ fn chargeback_closed(event: &Event, data: &ChargebackClosed) -> Vec<Leg> {
         (DisputeOutcome::Won, ..) => Some((ChannelReceivable, data.channel.to_string())),
         (DisputeOutcome::Lost, Bearer::Operator, _) => Some((Loss, "chargeback".to_owned())),
         (DisputeOutcome::Lost, Bearer::Beneficiary, Some(StreamKind::Loan)) => Some((LoanRepaymentPayable, held)),
-        (DisputeOutcome::Lost, Bearer::Beneficiary, Some(StreamKind::Card)) => Some((CampusCardLiability, held)),
+        (DisputeOutcome::Lost, Bearer::Beneficiary, Some(StreamKind::Card)) => Some(match &data.merchant {
+            Some(merchant) => (CampusMerchantPayable, format!("{}/{merchant}", data.beneficiary)),
+            None => (CampusCardLiability, held),
+        }),
         (DisputeOutcome::Lost, Bearer::Beneficiary, Some(StreamKind::Fees)) => {
             let item = data.fee_item.as_ref().zip(data.billing_year);
             item.map(|(name, year)| (SchoolFeePayable, fee_item(&data.beneficiary, name, year)))

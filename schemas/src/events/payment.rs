@@ -274,8 +274,21 @@ pub struct ChargebackClosed {
     pub fee_item: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billing_year: Option<u16>,
+    /// For a purchase whose debit was disputed: the merchant, where it is the one that bears it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant: Option<String>,
     #[serde(deserialize_with = "crate::calendar::date")]
     pub business_date: NaiveDate,
+}
+
+impl ChargebackClosed {
+    /// What a lost dispute takes back from the beneficiary; nothing if it was won, or is the operator's loss.
+    pub fn borne_by_beneficiary(&self) -> Amount {
+        match (self.outcome, self.borne_by) {
+            (DisputeOutcome::Lost, Bearer::Beneficiary) => self.amount,
+            (DisputeOutcome::Lost, Bearer::Operator) | (DisputeOutcome::Won, _) => Amount::ZERO,
+        }
+    }
 }
 
 impl Payload for ChargebackClosed {

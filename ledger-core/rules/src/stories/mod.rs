@@ -149,7 +149,9 @@ fn what_the_holder_of_a_card_owes_is_what_was_posted_and_neither_debited_nor_und
 fn cards_and_fee_items_hold_what_the_books_hold() {
     for (what, world) in stories(STORIES) {
         if let Some(card) = world.state.card() {
-            let held = [CampusCardLiability, CardPendingLoad, SubsidyLiability].map(|code| -world.books.total(code));
+            let owner = format!("school-1/{}", world.stream);
+            let held =
+                [CampusCardLiability, CardPendingLoad, SubsidyLiability].map(|code| -world.books.balance(code, &owner));
             assert_eq!([card.balance, card.pending_load, card.subsidy], held, "story {what}");
         }
         for item in world.state.fees().into_iter().flat_map(|account| account.items.values()) {

@@ -58,18 +58,23 @@ fn disputes(world: &mut World, number: u8, capture: &Capture, random: &mut Rng) 
         }
         .into(),
         1 => ChargebackRepresented { channel, case_no, evidence_sha256: "e".repeat(64) }.into(),
-        _ => ChargebackClosed {
-            channel,
-            case_no,
-            amount: capture.amount,
-            outcome: if random.bool() { DisputeOutcome::Won } else { DisputeOutcome::Lost },
-            borne_by: Bearer::Operator,
-            beneficiary: name("school-1"),
-            fee_item: None,
-            billing_year: None,
-            business_date: capture.business_date,
+        _ => {
+            let of_fees = world.stream.kind() == Some(StreamKind::Fees);
+            let of_purchase = world.stream.kind() == Some(StreamKind::Card) && card::buys(number);
+            ChargebackClosed {
+                channel,
+                case_no,
+                amount: capture.amount,
+                outcome: DisputeOutcome::ALL[random.usize(..2)],
+                borne_by: Bearer::ALL[random.usize(..2)],
+                beneficiary: name("school-1"),
+                fee_item: of_fees.then(|| "tuition".into()),
+                billing_year: of_fees.then_some(2025),
+                merchant: of_purchase.then(|| "canteen-1".into()),
+                business_date: capture.business_date,
+            }
+            .into()
         }
-        .into(),
     };
     world.read(number, data);
 }

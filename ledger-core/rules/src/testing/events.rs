@@ -120,6 +120,7 @@ pub fn dispute_closed(amount: &str, outcome: DisputeOutcome, borne_by: Bearer) -
         beneficiary: name("cdb"),
         fee_item: None,
         billing_year: None,
+        merchant: None,
         business_date: "2025-04-30".parse().unwrap(),
     }
 }
