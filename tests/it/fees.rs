@@ -107,6 +107,7 @@ async fn s32_a_claim_to_have_paid_proves_nothing_and_the_order_expires() -> Resu
         stage.wait(wait).await?;
     }
     assert_eq!((count(&stage, &id, "order.expired").await?, count(&stage, &id, "captured").await?), (1, 0));
+    assert_eq!(status(&stage, &id).await?, "expired", "the channel was asked until then");
     assert_eq!(report::arrears(&stage.house.pool, fees.as_str()).await?, "400.00");
     assert!(report::balances(&stage.house.pool).await?.is_empty());
     let again = payment(&stage, "400.00", &[("books", "400.00")]);

@@ -197,7 +197,12 @@ fn case_11_a_capture_that_a_sync_finds_is_reversed_and_neither_asked_about_nor_r
     let mut world = World::at("10:00:00");
     world.request(1, "450.00");
     world.read(1, PaymentOutcomeUnknown { attempt: 1, tries: 1, response_code: "98".into(), next_query_at: None });
-    assert_eq!(world.status(1), OrderStatus::PaymentUnknown);
+    world.wait(120);
+    assert_eq!(
+        (world.status(1), world.count("order.expired")),
+        (OrderStatus::PaymentUnknown, 1),
+        "nobody has asked yet"
+    );
     world.read(1, nothing_charged("ums-pos", "t1"));
     assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Reversed, Default::default()));
 }
@@ -414,6 +419,13 @@ fn case_26_a_payer_who_claims_to_have_paid_changes_nothing() {
     let mut world = student();
     world.read(1, fee_payment(&[("tuition", "400.00")])).read(1, PayerClaimRecorded { claim: Claim::Paid });
     assert!(matches!(world.wanted(1)[0].call, Call::QueryPayment { tries: 1, .. }));
+    for tries in 1..=5 {
+        world.read(
+            1,
+            PaymentOutcomeUnknown { attempt: 1, tries, response_code: "NOT_FOUND".into(), next_query_at: None },
+        );
+        assert_eq!(world.status(1), OrderStatus::PaymentUnknown, "not found may be too early");
+    }
     world.wait(7200);
     assert_eq!((world.status(1), world.books.clone()), (OrderStatus::Expired, Default::default()));
     assert_eq!(arrears(&world), yuan("6400.00").into());

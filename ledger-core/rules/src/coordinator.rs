@@ -201,9 +201,8 @@ fn wanted_fulfilment(order: &Order, stream: &Stream) -> Option<Wanted> {
 /// schedule lasts and the order may still be paid.
 fn wanted_payment_query(order: &Order, policy: &Policy) -> Option<Wanted> {
     let request = &order.request.as_ref()?.data;
-    let asks = matches!(request, RequestData::TopUp(_) | RequestData::FeePayment(_));
     let over = !order.captures.is_empty() || order.declined.is_some() || order.expired_at.is_some() || order.cancelled;
-    if !asks || over || order.accepted_until().is_none() {
+    if !request.payment_is_queried() || over || order.accepted_until().is_none() {
         return None;
     }
     let first = order.claimed_at.or(order.payment_unknown.map(|unknown| unknown.recorded_at))?;

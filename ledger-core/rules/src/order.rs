@@ -115,6 +115,12 @@ impl RequestData {
         matches!(self, Self::Purchase(_) | Self::OfflinePurchase(_))
     }
 
+    /// Whether the ledger itself asks the channel about a payment of which somebody said something without proof: where
+    /// the payer is led to a page of the channel. A terminal that got no answer is synchronised by its operator (同步处理).
+    pub fn payment_is_queried(&self) -> bool {
+        matches!(self, Self::TopUp(_) | Self::FeePayment(_))
+    }
+
     pub fn channel(&self) -> &Name {
         match self {
             Self::Repayment(data) => &data.channel,

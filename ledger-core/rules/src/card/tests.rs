@@ -3,7 +3,7 @@ use schemas::{Balance, StreamKind, events::*};
 use crate::{
     accounts::AccountCode::*,
     coordinator::{Call, When},
-    order::OrderStatus,
+    order::{OrderStatus, PaymentTrack},
     testing::{World, asked_back, credited, failed, loaded, name, paid_by, revoked, top_up, yuan},
 };
 
@@ -154,6 +154,10 @@ fn what_the_channel_says_without_proof_is_asked_about_on_schedule_until_the_orde
     let wanted = world.wanted(1);
     assert!(matches!(wanted[0].call, Call::QueryPayment { tries: 2, .. }));
     world.wait(1800);
-    assert_eq!((world.status(1), world.wanted(1)), (OrderStatus::PaymentUnknown, vec![]));
+    assert_eq!((world.status(1), world.wanted(1)), (OrderStatus::Expired, vec![]));
+    assert_eq!(world.order(1).payment_track(), PaymentTrack::Unknown, "nobody has said that nothing was taken");
     assert_eq!(world.books, Default::default());
+    // It was, after all.
+    world.read(1, by_bestpay("b1", "50.00"));
+    assert_eq!((world.status(1), world.count("confirmation.requested")), (OrderStatus::PaidUnconfirmed, 1));
 }

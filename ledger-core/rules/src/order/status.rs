@@ -53,6 +53,9 @@ statuses! {
         Uncertain = "uncertain" / "结果不确定",
         PaidUnconfirmed = "paid_unconfirmed" / "已支付待核销",
         ConfirmedUnfunded = "confirmed_unfunded" / "已核销未见支付",
+        /// Nobody can say yet whether money was taken. Where the ledger itself asks the channel, it does so until the
+        /// order lapses; what it has not found by then was not paid, and the order is expired (the payment stays unknown
+        /// on its own track). Where it does not, the channel alone can tell, so that lapsing settles nothing.
         PaymentUnknown = "payment_unknown" / "支付结果未知",
         Reversed = "reversed" / "已冲正",
         Declined = "declined" / "支付失败",
@@ -115,7 +118,7 @@ impl Order {
     fn unpaid_status(&self) -> OrderStatus {
         if !self.reversals.is_empty() || self.reversed_uncharged {
             OrderStatus::Reversed
-        } else if self.payment_unknown.is_some() && self.declined.is_none() {
+        } else if self.payment_unknown.is_some() && self.declined.is_none() && !self.was_asked_about_until_it_lapsed() {
             OrderStatus::PaymentUnknown
         } else if self.declined.is_some() {
             OrderStatus::Declined
@@ -130,6 +133,10 @@ impl Order {
         } else {
             OrderStatus::Placed
         }
+    }
+
+    fn was_asked_about_until_it_lapsed(&self) -> bool {
+        self.expired_at.is_some() && self.request.as_ref().is_some_and(|request| request.data.payment_is_queried())
     }
 
     /// Money that is both booked and gone back, more back than taken (a dispute included), or two payments with nothing decided.
