@@ -1,11 +1,5 @@
 //! `POST /v1/fee-payments`: a channel asks for a payment of a student's fees, one or more items at once (网上缴费).
 
-use axum::{
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
-    http::HeaderMap,
-    response::Response,
-};
 use chrono::{DateTime, FixedOffset};
 use schemars::JsonSchema;
 use schemas::{
@@ -17,9 +11,7 @@ use serde::Deserialize;
 use super::{
     Door, Problem,
     caller::Caller,
-    events::whole,
-    json,
-    requests::{Asked, Payer, Personal, answer, channel, idempotency_key},
+    requests::{Asked, Payer, Personal, Request, channel},
 };
 
 /// A request to pay fees.
@@ -55,39 +47,29 @@ struct Line {
     amount: Amount,
 }
 
-pub async fn post(
-    State(door): State<Door>,
-    caller: Caller,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
-    let request: FeePaymentRequest = json::read(&whole(body)?)?;
-    let asked = asked(&door, &caller, request)?;
-    answer(&door, &caller, key, &headers, asked).await
-}
-
-fn asked(door: &Door, caller: &Caller, request: FeePaymentRequest) -> Result<Asked, Problem> {
-    let channel = channel(caller, request.channel)?;
-    let number = request.student.number.number("the student's number")?;
-    let school = request.school;
-    let stream = door.tokens.stream(StreamKind::Fees, school.as_str(), number);
-    let numbered = (1..).zip(request.lines);
-    let lines = numbered.map(|(line, Line { fee_item, billing_year, amount })| FeeLine {
-        line,
-        fee_item,
-        billing_year,
-        amount,
-    });
-    let data = FeePaymentRequested {
-        channel: channel.clone(),
-        student: door.tokens.student(school.as_str(), number),
-        school,
-        amount: request.amount,
-        lines: lines.collect(),
-        method: request.method,
-        consent: request.consent,
-        payer: request.payer.map(|payer| payer.id(door)).transpose()?,
-    };
-    Ok(Asked { stream, channel, data: data.into(), at: request.requested_at })
+impl Request for FeePaymentRequest {
+    fn asked(self, door: &Door, caller: &Caller) -> Result<Asked, Problem> {
+        let channel = channel(caller, self.channel)?;
+        let number = self.student.number.number("the student's number")?;
+        let school = self.school;
+        let stream = door.tokens.stream(StreamKind::Fees, school.as_str(), number);
+        let numbered = (1..).zip(self.lines);
+        let lines = numbered.map(|(line, Line { fee_item, billing_year, amount })| FeeLine {
+            line,
+            fee_item,
+            billing_year,
+            amount,
+        });
+        let data = FeePaymentRequested {
+            channel: channel.clone(),
+            student: door.tokens.student(school.as_str(), number),
+            school,
+            amount: self.amount,
+            lines: lines.collect(),
+            method: self.method,
+            consent: self.consent,
+            payer: self.payer.map(|payer| payer.id(door)).transpose()?,
+        };
+        Ok(Asked { stream, channel, data: data.into(), at: self.requested_at })
+    }
 }

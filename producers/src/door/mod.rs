@@ -16,6 +16,7 @@ use engine::{clock::Clock, log::Log};
 use rules::policy::Policy;
 use serde::{Deserialize, Serialize};
 
+use self::{fee_payments::FeePaymentRequest, repayments::RepaymentRequest, top_ups::TopUpRequest};
 use crate::{publisher::Publisher, token::Tokens};
 
 pub mod authority;
@@ -148,11 +149,11 @@ pub fn router(door: Door, others: Router) -> Router {
     Router::new()
         .route("/v1/events", post(events::post))
         .route("/v1/streams", post(streams::post))
-        .route("/v1/loan-repayments", post(repayments::post))
+        .route("/v1/loan-repayments", post(requests::post::<RepaymentRequest>))
         .route("/v1/loan-repayments/{order_id}", get(requests::get))
-        .route("/v1/card-top-ups", post(top_ups::post))
+        .route("/v1/card-top-ups", post(requests::post::<TopUpRequest>))
         .route("/v1/card-top-ups/{order_id}", get(requests::get))
-        .route("/v1/fee-payments", post(fee_payments::post))
+        .route("/v1/fee-payments", post(requests::post::<FeePaymentRequest>))
         .route("/v1/fee-payments/{order_id}", get(requests::get))
         .route("/v1/purchases", post(purchases::post))
         .route("/v1/purchases/{order_id}", get(requests::get))

@@ -2,12 +2,6 @@
 //!
 //! What is personal in the request is turned into opaque tokens before anything is written or logged.
 
-use axum::{
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
-    http::HeaderMap,
-    response::Response,
-};
 use chrono::{DateTime, FixedOffset};
 use schemars::JsonSchema;
 use schemas::{
@@ -19,9 +13,7 @@ use serde::Deserialize;
 use super::{
     Door, Problem,
     caller::Caller,
-    events::whole,
-    json,
-    requests::{Asked, Payer, Personal, answer, channel, idempotency_key, person},
+    requests::{Asked, Payer, Personal, Request, channel, person},
 };
 
 /// China Development Bank (国家开发银行).
@@ -68,42 +60,32 @@ struct Contract {
     kind: String,
 }
 
-pub async fn post(
-    State(door): State<Door>,
-    caller: Caller,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
-    let request: RepaymentRequest = json::read(&whole(body)?)?;
-    let asked = asked(&door, &caller, request)?;
-    answer(&door, &caller, key, &headers, asked).await
-}
-
-/// The contract is named by its stream: the bank's reference may be a personal number, a masked one would not tell two
-/// contracts apart, and remittances name contracts in the same way.
-fn asked(door: &Door, caller: &Caller, request: RepaymentRequest) -> Result<Asked, Problem> {
-    let channel = channel(caller, request.channel)?;
-    let student = person(door, &request.student.id_number)?;
-    let payer = request.payer.map(|payer| payer.id(door)).transpose()?;
-    let bank =
-        request.bank.map_or_else(|| CDB.parse(), Ok).map_err(|error| Refusal::new(RefusalCode::InvalidData, error))?;
-    let reference = request.contract.reference.number("the contract's reference")?;
-    let stream = door.tokens.stream(StreamKind::Loan, bank.as_str(), reference);
-    let data = RepaymentRequested {
-        channel: channel.clone(),
-        beneficiary: bank,
-        student,
-        contract: stream.to_string(),
-        contract_type: request.contract.kind,
-        amount: request.amount,
-        method: request.method,
-        enrolment: request.enrolment,
-        quote: request.quote,
-        consent: request.consent,
-        payer: payer.filter(|payer| *payer != student),
-        merchant_id: request.merchant_id,
-        terminal_id: request.terminal_id,
-    };
-    Ok(Asked { stream, channel, data: data.into(), at: request.requested_at })
+impl Request for RepaymentRequest {
+    /// The contract is named by its stream: the bank's reference may be a personal number, a masked one would not tell
+    /// two contracts apart, and remittances name contracts in the same way.
+    fn asked(self, door: &Door, caller: &Caller) -> Result<Asked, Problem> {
+        let channel = channel(caller, self.channel)?;
+        let student = person(door, &self.student.id_number)?;
+        let payer = self.payer.map(|payer| payer.id(door)).transpose()?;
+        let bank =
+            self.bank.map_or_else(|| CDB.parse(), Ok).map_err(|error| Refusal::new(RefusalCode::InvalidData, error))?;
+        let reference = self.contract.reference.number("the contract's reference")?;
+        let stream = door.tokens.stream(StreamKind::Loan, bank.as_str(), reference);
+        let data = RepaymentRequested {
+            channel: channel.clone(),
+            beneficiary: bank,
+            student,
+            contract: stream.to_string(),
+            contract_type: self.contract.kind,
+            amount: self.amount,
+            method: self.method,
+            enrolment: self.enrolment,
+            quote: self.quote,
+            consent: self.consent,
+            payer: payer.filter(|payer| *payer != student),
+            merchant_id: self.merchant_id,
+            terminal_id: self.terminal_id,
+        };
+        Ok(Asked { stream, channel, data: data.into(), at: self.requested_at })
+    }
 }

@@ -5,7 +5,11 @@ use std::{fmt, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, State, rejection::PathRejection},
+    body::Bytes,
+    extract::{
+        Path, State,
+        rejection::{BytesRejection, PathRejection},
+    },
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,16 +17,19 @@ use chrono::{DateTime, FixedOffset};
 use rules::{business_day::shanghai, id_number, order::Admission};
 use schemars::JsonSchema;
 use schemas::{Data, Event, Name, OrderId, Position, Refusal, RefusalCode, Stream, events::RejectionReason};
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     Door, Problem, Source,
     caller::Caller,
-    events::{unavailable, unknown},
+    events::{unavailable, unknown, whole},
     ingest::{Outcome, ingest},
-    known,
+    json, known,
     problem::{Code, DoorCode},
     trace,
 };
@@ -112,6 +119,24 @@ pub(super) struct Asked {
     pub data: Data,
     /// By the channel's clock; now if it was left out.
     pub at: Option<DateTime<FixedOffset>>,
+}
+
+/// What channels ask for in the body of a request, and under its idempotency key.
+pub(super) trait Request: DeserializeOwned {
+    fn asked(self, door: &Door, caller: &Caller) -> Result<Asked, Problem>;
+}
+
+/// `POST /v1/loan-repayments` and the like.
+pub(super) async fn post<R: Request>(
+    State(door): State<Door>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let request: R = json::read(&whole(body)?)?;
+    let asked = request.asked(&door, &caller)?;
+    answer(&door, &caller, key, &headers, asked).await
 }
 
 /// Appends a request under the order number of its key, and answers what the coordinator says to it.

@@ -3,12 +3,6 @@
 //! A card that does not exist, or whose name does not fit, gets no order number: such a request is refused here, by the
 //! same rule that the coordinator has, and nothing of it is kept.
 
-use axum::{
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
-    http::HeaderMap,
-    response::Response,
-};
 use chrono::{DateTime, FixedOffset};
 use rules::admission;
 use schemars::JsonSchema;
@@ -21,10 +15,8 @@ use serde::Deserialize;
 use super::{
     Door, Problem,
     caller::Caller,
-    events::whole,
-    json,
     problem::Code,
-    requests::{Asked, Payer, Personal, answer, channel, idempotency_key},
+    requests::{Asked, Payer, Personal, Request, channel},
 };
 
 /// A request to top up a card.
@@ -54,32 +46,22 @@ pub(super) struct Card {
     pub number: Personal,
 }
 
-pub async fn post(
-    State(door): State<Door>,
-    caller: Caller,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
-    let request: TopUpRequest = json::read(&whole(body)?)?;
-    let asked = asked(&door, &caller, request)?;
-    answer(&door, &caller, key, &headers, asked).await
-}
-
-fn asked(door: &Door, caller: &Caller, request: TopUpRequest) -> Result<Asked, Problem> {
-    let channel = channel(caller, request.channel)?;
-    let number = request.card.number.number("the card's number")?;
-    let stream = door.tokens.stream(StreamKind::Card, request.school.as_str(), number);
-    let data = TopUpRequested {
-        channel: channel.clone(),
-        school: request.school,
-        amount: request.amount,
-        method: request.method,
-        card: request.check,
-        identity: request.identity,
-        payer: request.payer.map(|payer| payer.id(door)).transpose()?,
-    };
-    admission::judge_top_up(&data, &door.policy)
-        .map_err(|reason| Problem::new(Code::Order(reason), "no order number was issued"))?;
-    Ok(Asked { stream, channel, data: data.into(), at: request.requested_at })
+impl Request for TopUpRequest {
+    fn asked(self, door: &Door, caller: &Caller) -> Result<Asked, Problem> {
+        let channel = channel(caller, self.channel)?;
+        let number = self.card.number.number("the card's number")?;
+        let stream = door.tokens.stream(StreamKind::Card, self.school.as_str(), number);
+        let data = TopUpRequested {
+            channel: channel.clone(),
+            school: self.school,
+            amount: self.amount,
+            method: self.method,
+            card: self.check,
+            identity: self.identity,
+            payer: self.payer.map(|payer| payer.id(door)).transpose()?,
+        };
+        admission::judge_top_up(&data, &door.policy)
+            .map_err(|reason| Problem::new(Code::Order(reason), "no order number was issued"))?;
+        Ok(Asked { stream, channel, data: data.into(), at: self.requested_at })
+    }
 }
