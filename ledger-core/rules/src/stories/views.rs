@@ -12,7 +12,7 @@ use crate::{
     order::{FulfilmentTrack, Order, OrderStatus, PaymentTrack, RefundTrack, RequestData},
     postings::{Leg, postings},
     settlement::{DayTotals, day_totals},
-    stream::{Holds, StreamState, counts_once},
+    stream::{StreamState, counts_once},
     testing::World,
 };
 
@@ -41,7 +41,7 @@ pub(super) struct Views {
 /// Folds events in the order given. Repeats are left out where they would add up, as the projector does.
 pub(super) fn project<'a>(events: impl IntoIterator<Item = &'a Event>, world: &World) -> Views {
     let mut views = Views::default();
-    views.state.holds = empty(&world.state.holds);
+    views.state.of(world.stream.kind().unwrap());
     let (mut orders, mut seen) = (BTreeMap::<String, Order>::new(), BTreeSet::new());
     for event in events {
         let order_id = event.order();
@@ -66,26 +66,7 @@ pub(super) fn project<'a>(events: impl IntoIterator<Item = &'a Event>, world: &W
     views.books.post(views.journal.iter().flat_map(|(_, legs)| legs.iter().cloned()));
     views.journal.sort_by_key(|(id, _)| *id);
     views.orders = orders.into_iter().map(|(id, order)| (id, OrderView::of(&order, world))).collect();
-    forget_what_waits(&mut views.state.holds);
     views
-}
-
-fn empty(holds: &Holds) -> Holds {
-    match holds {
-        Holds::Loan(_) => Holds::Loan(Default::default()),
-        Holds::Card(_) => Holds::Card(Default::default()),
-        Holds::Fees(_) => Holds::Fees(Default::default()),
-    }
-}
-
-/// What keeps others out hangs on which capture came first, and is asked by the coordinator alone, who reads in the order
-/// of the log.
-fn forget_what_waits(holds: &mut Holds) {
-    match holds {
-        Holds::Loan(contract) => contract.attempts.clear(),
-        Holds::Fees(account) => account.under_way.clear(),
-        Holds::Card(_) => {}
-    }
 }
 
 impl OrderView {
