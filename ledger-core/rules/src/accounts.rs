@@ -75,11 +75,6 @@ impl AccountCode {
         self as u16
     }
 
-    /// Money we hold for somebody: a credit here is a promise, a debit a gap.
-    pub fn is_held(self) -> bool {
-        (2000..3000).contains(&self.number())
-    }
-
     /// What an account is in reports: an asset, what is held for others, income or an expense.
     pub fn class(self, held_as: HeldAs) -> (&'static str, &'static str) {
         match (self.number() / 1000, held_as) {
@@ -89,11 +84,6 @@ impl AccountCode {
             (4, _) => ("income", "收入"),
             _ => ("expense", "费用"),
         }
-    }
-
-    /// Where money is.
-    pub fn is_where(self) -> bool {
-        (1010..1200).contains(&self.number())
     }
 }
 

@@ -83,7 +83,7 @@ pub fn judge_top_up(data: &TopUpRequested, policy: &Policy) -> Result<(), Reject
 
 /// Each line is within what is still owed on its item and not in the hands of another payment; in full, unless the item
 /// takes instalments.
-pub fn judge_fee_payment(data: &FeePaymentRequested, account: &FeeAccount) -> Result<(), RejectionReason> {
+fn judge_fee_payment(data: &FeePaymentRequested, account: &FeeAccount) -> Result<(), RejectionReason> {
     for line in &data.lines {
         let (item, payable) = account.payable(line).ok_or(RejectionReason::ItemNotPayable)?;
         if Balance::from(line.amount) > payable {
@@ -105,7 +105,7 @@ fn takes_instalments(data: &FeePaymentRequested, account: &FeeAccount) -> bool {
 }
 
 /// What the request itself lacks comes first, then the bank's calendar, then the contract's other attempts.
-pub fn judge_repayment(
+fn judge_repayment(
     data: &RepaymentRequested,
     now: LogTime,
     contract: &LoanContract,

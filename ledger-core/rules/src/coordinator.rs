@@ -5,7 +5,7 @@
 use chrono::TimeDelta;
 use schemas::{
     Amount, Balance, Data, Name, Stream,
-    events::{ExpiryRule, FeeLine, OrderExpired},
+    events::{ExpiryRule, FeeLine, Method, OrderExpired},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -242,7 +242,7 @@ impl Order {
                 self.confirmation.asked_read_back = self.confirmation.asked_read_back.max(data.tries);
             }
             Data::RefundInitiated(data) => self.refunds.entry(data.refund_id).or_default().read_back = true,
-            Data::PaymentInitiated(data) if data.method == schemas::events::Method::Withholding => {
+            Data::PaymentInitiated(data) if data.method == Method::Withholding => {
                 let purchase = self.purchase.get_or_insert_default();
                 purchase.debit_read_back = purchase.debit_read_back.max(data.attempt);
             }

@@ -14,7 +14,8 @@ pub mod coordinator;
 pub mod fee;
 pub mod fees;
 pub mod id_number;
-pub mod invariants;
+#[cfg(test)]
+mod invariants;
 pub mod order;
 pub mod policy;
 pub mod postings;

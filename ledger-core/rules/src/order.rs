@@ -405,7 +405,7 @@ impl Order {
         self.net_captured() > Balance::ZERO
     }
 
-    pub fn reversed_of(&self, capture: Uuid) -> Amount {
+    fn reversed_of(&self, capture: Uuid) -> Amount {
         self.reversals.get(&capture).copied().unwrap_or_default()
     }
 

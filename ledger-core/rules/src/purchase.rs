@@ -89,7 +89,7 @@ impl Purchase {
 }
 
 /// Whether a purchase that is asked for online may go ahead.
-pub fn judge(request: &PurchaseRequested, at: DateTime<FixedOffset>, card: &Card) -> Result<(), RejectionReason> {
+fn judge(request: &PurchaseRequested, at: DateTime<FixedOffset>, card: &Card) -> Result<(), RejectionReason> {
     if card.is_suspended_at(at) {
         return Err(RejectionReason::CardSuspended);
     }
@@ -113,7 +113,7 @@ fn is_above_limit(card: &Card, at: DateTime<FixedOffset>, amount: Amount) -> boo
 
 /// Whether an offline purchase was made within the time for which the campus code stands. A card that was read needs no
 /// such time: its value was on it.
-pub fn is_in_window(upload: &OfflinePurchaseUploaded, made_at: DateTime<FixedOffset>, policy: &Policy) -> bool {
+fn is_in_window(upload: &OfflinePurchaseUploaded, made_at: DateTime<FixedOffset>, policy: &Policy) -> bool {
     if upload.funding != Funding::Withholding {
         return true;
     }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike, Days, FixedOffset, NaiveDate, NaiveTime, TimeDelta};
 use schemas::{
     Amount, Balance, Data, Event, Name,
-    events::{SettlementReceived, SettlementReported},
+    events::{DisputeOutcome, SettlementReceived, SettlementReported},
 };
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ pub fn day_totals<'a>(event: &'a Event, policy: &Policy) -> Option<(&'a Name, Na
         Data::ChargebackReceived(data) => {
             (&data.channel, data.business_date, DayTotals { charged_back: data.amount.into(), ..zero })
         }
-        Data::ChargebackClosed(data) if data.outcome == schemas::events::DisputeOutcome::Won => {
+        Data::ChargebackClosed(data) if data.outcome == DisputeOutcome::Won => {
             (&data.channel, data.business_date, DayTotals { charged_back: -Balance::from(data.amount), ..zero })
         }
         _ => return None,

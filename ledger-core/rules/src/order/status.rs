@@ -1,4 +1,4 @@
-//! The one status of an order, derived from its totals: the first rule that holds, in the order of the list.
+//! The one status of an order, derived from its totals: the first rule of [`Order::status`] that holds.
 
 use schemas::{Amount, Balance, events::RefundReason};
 use serde::{Deserialize, Serialize};
@@ -118,10 +118,10 @@ impl Order {
     fn unpaid_status(&self) -> OrderStatus {
         if !self.reversals.is_empty() || self.reversed_uncharged {
             OrderStatus::Reversed
-        } else if self.payment_unknown.is_some() && self.declined.is_none() && !self.was_asked_about_until_it_lapsed() {
-            OrderStatus::PaymentUnknown
         } else if self.declined.is_some() {
             OrderStatus::Declined
+        } else if self.payment_unknown.is_some() && !self.was_asked_about_until_it_lapsed() {
+            OrderStatus::PaymentUnknown
         } else if self.expired_at.is_some() {
             OrderStatus::Expired
         } else if self.cancelled {
