@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use engine::{
     clock::Clock,
-    log::{AppendError, Log, LogError, NewRecord, Position},
+    log::{AppendError, Log, LogError, NewRecord, Position, RECORD_BYTES_MAX},
 };
-use schemas::Event;
+use schemas::{Event, Refusal, RefusalCode};
 
 /// The topic of facts.
 #[derive(Clone, Debug)]
@@ -66,6 +66,11 @@ impl Publisher {
             }
         }
     }
+}
+
+/// Refuses an event that the log would never take.
+pub fn check_size(event: &Event, clock: &Clock) -> Result<(), Refusal> {
+    record(event, clock).check_size(RECORD_BYTES_MAX).map_err(|error| Refusal::new(RefusalCode::TooLarge, error))
 }
 
 /// The record that an event becomes.

@@ -10,6 +10,8 @@ use schemas::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::known::Orders;
+
 /// Who reports, as it stands in an event's `source`: `/channels/ums-pos`, `/banks/cdb`, `/operators/li`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -220,9 +222,15 @@ pub fn order_to_look_at<'a>(source: &Source, event: &'a Event) -> Option<&'a str
     (event.data.about() == About::Order && !says_itself).then_some(&event.subject)
 }
 
+/// Whether this source may say this of the order it is about, among these that are known.
+pub fn check_orders(source: &Source, event: &Event, orders: &Orders) -> Result<(), Refusal> {
+    let order = order_to_look_at(source, event).and_then(|key| orders.get(key));
+    order.map_or(Ok(()), |order| check_order(source, event, order))
+}
+
 /// A channel speaks about captures and refunds of its own, and about orders that were asked for or paid through it; a
 /// bank or school about money for itself. Of what nobody knows yet, nobody can say.
-pub fn check_order(source: &Source, event: &Event, order: &Order) -> Result<(), Refusal> {
+fn check_order(source: &Source, event: &Event, order: &Order) -> Result<(), Refusal> {
     if let Data::ChargebackRepresented(data) = &event.data
         && order.copies.contains(&data.evidence_sha256.to_ascii_lowercase())
     {

@@ -7,7 +7,6 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use engine::log::RECORD_BYTES_MAX;
 use schemars::JsonSchema;
 use schemas::{Event, Refusal, RefusalCode, Stream};
 use serde::Serialize;
@@ -22,7 +21,7 @@ use super::{
     problem::DoorCode,
     trace,
 };
-use crate::publisher::record;
+use crate::publisher::check_size;
 
 /// Where an event stands in the log.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -114,7 +113,7 @@ pub(super) fn accept(
     if event.traceparent.is_none() {
         event.traceparent = trace.map(str::to_owned);
     }
-    check_size(&event, door)?;
+    check_size(&event, door.publisher.clock())?;
     Ok((source.clone(), event))
 }
 
@@ -126,19 +125,8 @@ pub(super) async fn check_orders(
     let keys: Vec<&str> =
         read.iter().flatten().filter_map(|(source, event)| authority::order_to_look_at(source, event)).collect();
     let orders = known::orders(&door.pool, &keys).await?;
-    let check = |(source, event): (Source, Event)| {
-        let order = authority::order_to_look_at(&source, &event).and_then(|key| orders.get(key));
-        order.map_or(Ok(()), |order| authority::check_order(&source, &event, order)).map(|()| event)
-    };
+    let check = |(source, event): (Source, Event)| authority::check_orders(&source, &event, &orders).map(|()| event);
     Ok(read.into_iter().map(|event| event.and_then(check)).collect())
-}
-
-fn check_size(event: &Event, door: &Door) -> Result<(), Refusal> {
-    let size = record(event, door.publisher.clock()).size();
-    if size <= RECORD_BYTES_MAX {
-        return Ok(());
-    }
-    Err(Refusal::new(RefusalCode::TooLarge, format!("the record has {size} bytes, the log takes {RECORD_BYTES_MAX}")))
 }
 
 /// Appends the good ones, and answers all in their order.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use engine::{
-    log::{AppendError, Position, RECORD_BYTES_MAX, Record},
+    log::{AppendError, Position, Record},
     stream::{Batch, Handler, StreamError},
 };
 use postgres::{Client, Transaction};
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     door::{Source, Verdict, authority, conflict, known, verdicts},
-    publisher::{Publisher, record},
+    publisher::{Publisher, check_size},
 };
 
 mod read;
@@ -67,11 +67,7 @@ impl Inbox {
             return Err(Refusal::new(RefusalCode::NotYours, detail));
         }
         authority::check(&self.source, &event)?;
-        let size = record(&event, self.publisher.clock()).size();
-        if size > RECORD_BYTES_MAX {
-            let error = AppendError::TooLarge { size, max: RECORD_BYTES_MAX };
-            return Err(Refusal::new(RefusalCode::TooLarge, error));
-        }
+        check_size(&event, self.publisher.clock())?;
         Ok(event)
     }
 
@@ -86,8 +82,7 @@ impl Inbox {
         let orders = known::orders_in(tx, &keys)?;
         for (_, accepted) in accepted {
             let Ok(event) = accepted else { continue };
-            let order = authority::order_to_look_at(&self.source, event).and_then(|key| orders.get(key));
-            if let Some(Err(refusal)) = order.map(|order| authority::check_order(&self.source, event, order)) {
+            if let Err(refusal) = authority::check_orders(&self.source, event, &orders) {
                 *accepted = Err(refusal);
             }
         }

@@ -4,7 +4,7 @@ use chrono::DateTime;
 use engine::{
     clock::Clock,
     log::{
-        Log, NewRecord,
+        Log, NewRecord, RECORD_BYTES_MAX,
         memory::{Faults, MemoryLog},
     },
     postgres::connect,

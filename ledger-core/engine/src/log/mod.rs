@@ -54,7 +54,7 @@ impl NewRecord {
     }
 
     /// Refuses a record that no engine takes, before anything of it is sent.
-    fn check_size(&self, max: usize) -> Result<(), AppendError> {
+    pub fn check_size(&self, max: usize) -> Result<(), AppendError> {
         let size = self.size();
         if size > max { Err(AppendError::TooLarge { size, max }) } else { Ok(()) }
     }
