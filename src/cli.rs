@@ -155,7 +155,7 @@ impl Cli {
             Command::Topics { action: TopicsAction::Apply } => commands::topics::apply(config).await.map(|()| true),
             Command::Topics { action: TopicsAction::Check } => commands::topics::check(config, self.output).await,
             Command::Publish { file } => commands::publish::run(config, &file).await,
-            Command::Order { order_id } => commands::order::run(config, &order_id, self.output).await,
+            Command::Order { order_id } => commands::order::run(config, &order_id, self.output).await.map(|()| true),
             Command::Balances { as_of } => {
                 commands::balances::run(config, as_of.as_deref(), self.output).await.map(|()| true)
             }

@@ -13,7 +13,7 @@ use crate::{
     output::{Output, Rows, print},
 };
 
-pub async fn run(config: Config, order_id: &OrderId, output: Output) -> Result<bool> {
+pub async fn run(config: Config, order_id: &OrderId, output: Output) -> Result<()> {
     let house = House::open(config, Clock::System).await?;
     let Some(order) = report::find_order(&house.pool, order_id.as_str()).await? else {
         bail!("no event of {order_id} has reached the views");
@@ -25,12 +25,7 @@ pub async fn run(config: Config, order_id: &OrderId, output: Output) -> Result<b
         let reason = order.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         println!("{order_id}  {}{reason}", order.status);
     }
-    print(
-        output,
-        &rows(&events),
-        &json!({ "order": order, "events": events.iter().map(as_json).collect::<Vec<_>>() }),
-    )?;
-    Ok(true)
+    print(output, &rows(&events), &json!({ "order": order, "events": events.iter().map(as_json).collect::<Vec<_>>() }))
 }
 
 fn rows(events: &[Recorded]) -> Rows {

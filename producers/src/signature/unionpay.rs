@@ -35,13 +35,6 @@ impl Keys {
         Ok(self)
     }
 
-    /// A key without its certificate.
-    #[must_use]
-    pub fn and_key(mut self, cert_id: &str, key: PublicKey) -> Self {
-        self.0.insert(cert_id.to_owned(), key);
-        self
-    }
-
     fn of(&self, message: &Form) -> Result<&PublicKey, SignatureError> {
         let number = match (message.get(CERT_ID), message.get(CERTIFICATE)) {
             (Some(number), _) => str::from_utf8(number).ok().map(str::to_owned),
