@@ -2,7 +2,7 @@
 //! a rebuild works beside the live tables and takes their place in one transaction.
 
 use chrono::{DateTime, Utc};
-use postgres::{Client, Error, GenericClient, Transaction};
+use postgres::{Client, Error, GenericClient, Transaction, types::Type};
 use rules::accounts::AccountCode;
 
 use crate::{
@@ -141,7 +141,7 @@ impl Generation {
 
     pub fn is_shown(&self, client: &mut impl GenericClient) -> Result<bool, Error> {
         let sql = "select exists (select from finance.generation where id = $1 and active)";
-        Ok(client.query_one(sql, &[&self.id])?.get(0))
+        Ok(client.query_typed_one(sql, &[(&self.id, Type::INT4)])?.get(0))
     }
 
     /// Drops its tables. False for the generation that is shown, which is kept.

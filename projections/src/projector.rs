@@ -276,7 +276,7 @@ impl Projector {
                 Err(letter) => self.state.fold_dead_letter(letter),
             }
         }
-        views::write(tx, self.generation.schema(), &self.state, &self.policy)?;
+        views::write(tx, &self.state, &self.policy)?;
         self.state.write(tx)
     }
 }
@@ -289,6 +289,8 @@ fn does_not_fit(code: &SqlState) -> bool {
 impl Handler for Projector {
     fn assigned(&mut self, client: &mut Client, _: &[i32]) -> Result<(), StreamError> {
         self.check_shown(client)?;
+        // The views name their tables without it.
+        client.batch_execute(&format!("set search_path to {}", self.generation.schema()))?;
         match &*self.generation.missing_tables(client)? {
             [] => Ok(()),
             missing => Err(self.outdated(&format!("it lacks {}", missing.join(", ")))),

@@ -202,11 +202,8 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         if missing.is_empty() {
             return Ok(());
         }
-        let statement = client.prepare_typed(
-            &format!("select key, partition, due_at, history, state from {} where key = any($1)", self.table),
-            &[Type::TEXT_ARRAY],
-        )?;
-        for row in client.query(&statement, &[&missing])? {
+        let sql = format!("select key, partition, due_at, history, state from {} where key = any($1)", self.table);
+        for row in client.query_typed(&sql, &[(&missing, Type::TEXT_ARRAY)])? {
             let state: &str = row.get(4);
             let loaded = Row {
                 state: serde_json::from_str(state).map_err(|error| unreadable(&self.table, row.get(0), &error))?,

@@ -45,12 +45,16 @@ pub fn insert(tx: &mut Transaction<'_>, tasks: &[NewTask]) -> Result<(), postgre
     let payloads: Vec<&str> = tasks.iter().map(|task| task.payload.as_str()).collect();
     let due: Vec<Option<DateTime<Utc>>> = tasks.iter().map(|task| task.due_at).collect();
     let states: Vec<&str> = tasks.iter().map(|task| if task.unknown { "unknown" } else { "ready" }).collect();
-    let statement = tx.prepare_typed(
+    tx.execute_typed(
         "insert into engine.task (key, payload, due_at, state) select * from unnest($1, $2, $3, $4)
          on conflict (key) do nothing",
-        &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY, Type::TEXT_ARRAY],
+        &[
+            (&keys, Type::TEXT_ARRAY),
+            (&payloads, Type::TEXT_ARRAY),
+            (&due, Type::TIMESTAMPTZ_ARRAY),
+            (&states, Type::TEXT_ARRAY),
+        ],
     )?;
-    tx.execute(&statement, &[&keys, &payloads, &due, &states])?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use schemas::{Amount, Balance, Data, Event, Name, events::*};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::order::Order;
+use crate::{is_default, order::Order};
 
 /// For how many days back from its newest purchase a card remembers what it spent.
 const DAYS_KEPT: u64 = 7;
@@ -19,16 +19,16 @@ pub struct Card {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub school: Option<Name>,
     /// By the number of the link.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub links: BTreeMap<String, Link>,
     /// By the time from which each is in force.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub limits: BTreeMap<DateTime<FixedOffset>, Option<Amount>>,
     /// By the number of the report.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub suspensions: BTreeMap<String, Suspension>,
     /// By the channel's number of the agreement.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub mandates: BTreeMap<String, Mandate>,
     /// Usable, by the ledger's account.
     pub balance: Balance,
@@ -37,10 +37,10 @@ pub struct Card {
     /// Restricted to the campus.
     pub subsidy: Balance,
     /// What was spent, on the last days.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub spent: BTreeMap<NaiveDate, Amount>,
     /// Purchases whose debit was given up for now, by order number.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub uncollected: BTreeSet<String>,
 }
 

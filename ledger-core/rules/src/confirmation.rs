@@ -8,7 +8,7 @@ use schemas::{Amount, Balance, Data, events::*};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    LogTime,
+    LogTime, is_default,
     order::{Capture, Order, RequestData},
     policy::Policy,
 };
@@ -18,10 +18,13 @@ use crate::{
 #[serde(default)]
 pub struct Confirmation {
     /// How often whoever fulfils has been asked.
+    #[serde(skip_serializing_if = "is_default")]
     pub asked: u8,
     /// The last question that the coordinator has read back from the log.
+    #[serde(skip_serializing_if = "is_default")]
     pub asked_read_back: u8,
     /// The last try that was answered at all, and when.
+    #[serde(skip_serializing_if = "is_default")]
     pub answered: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<LogTime>,
@@ -32,13 +35,14 @@ pub struct Confirmation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Amount>,
     /// Of a fee payment: what was posted, by line, and how many lines there are.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub lines: BTreeMap<u16, Amount>,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub lines_wanted: u16,
     /// Of a top-up: whether it must be written to the card, and what has been.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "is_default")]
     pub pending_load: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub loaded: Amount,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<LogTime>,
@@ -53,15 +57,13 @@ pub struct Confirmation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncertain: Option<String>,
     /// A file or a person settled it as not booked.
+    #[serde(skip_serializing_if = "is_default")]
     pub resolved_failed: bool,
     /// A file or a person settled it as booked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved_confirmed: Option<Evidence>,
+    #[serde(skip_serializing_if = "is_default")]
     pub revoked: Amount,
-}
-
-fn is_zero(number: &u16) -> bool {
-    *number == 0
 }
 
 /// An answer of "not now".

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     LogTime,
     confirmation::Answer,
+    is_default,
     order::{Order, RequestData},
 };
 
@@ -20,10 +21,10 @@ pub struct FeeAccount {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub student: Option<Uuid>,
     /// By item and year.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub items: BTreeMap<String, FeeItem>,
     /// What payments under way are to pay, by order number.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub under_way: BTreeMap<String, UnderWay>,
 }
 

@@ -31,3 +31,8 @@ mod testing;
 
 /// The log's time: what timers, limits and ages are measured in.
 pub type LogTime = chrono::DateTime<chrono::Utc>;
+
+/// What says nothing is left out of a row's state, which is written again with every change.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -9,7 +9,7 @@ use schemas::{Amount, Balance, Data, Event, Name, events::*};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{LogTime, confirmation::Confirmation, purchase::Purchase, refund::Refund};
+use crate::{LogTime, confirmation::Confirmation, is_default, purchase::Purchase, refund::Refund};
 
 mod status;
 
@@ -26,10 +26,10 @@ pub struct Order {
     /// When it lapsed, by the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired_at: Option<LogTime>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "is_default")]
     pub cancelled: bool,
     /// The last attempt to pay.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub initiated: u16,
     /// When the payer first said anything about the payment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,30 +43,31 @@ pub struct Order {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncharged: Option<Declined>,
     /// In the order of the log: the first that stands funds the order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub captures: Vec<Capture>,
     /// By the id of the capture that was undone.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub reversals: BTreeMap<Uuid, Amount>,
     /// A sync found that nothing had been charged.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "is_default")]
     pub reversed_uncharged: bool,
     pub confirmation: Confirmation,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub refunds: BTreeMap<Uuid, Refund>,
     /// By case number.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub chargebacks: BTreeMap<String, Chargeback>,
     /// How many slips and screens showed the result, copies included.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub receipts: u16,
     /// SHA-256 of copies of the slip, which are no evidence.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     pub copies: BTreeSet<String>,
     /// Fiscal e-receipts, less those that were taken back.
+    #[serde(skip_serializing_if = "is_default")]
     pub fiscal_receipts: Balance,
     /// Of a fee payment with one line: whether its item could be paid in parts when it was admitted.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "is_default")]
     pub instalments_allowed: bool,
     /// Of a purchase.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,10 +75,6 @@ pub struct Order {
     /// The journey that its events belong to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<Uuid>,
-}
-
-fn is_zero(number: &u16) -> bool {
-    *number == 0
 }
 
 /// What was asked for.

@@ -12,6 +12,7 @@ use crate::{
     LogTime,
     confirmation::{Answer, wanted_amount},
     coordinator::{Decision, Guard},
+    is_default,
     order::{Capture, Order},
     policy::Policy,
     purchase,
@@ -35,22 +36,31 @@ pub struct Refund {
     pub asked: Option<Asked>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<RefundRejectionReason>,
+    #[serde(skip_serializing_if = "is_default")]
     pub initiated: Amount,
     /// The coordinator has read the decision back from the log.
+    #[serde(skip_serializing_if = "is_default")]
     pub read_back: bool,
     /// The last try that was submitted.
+    #[serde(skip_serializing_if = "is_default")]
     pub submitted: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submitted_at: Option<LogTime>,
     /// The last try that definitely failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedTry>,
+    #[serde(skip_serializing_if = "is_default")]
     pub completed: Amount,
+    #[serde(skip_serializing_if = "is_default")]
     pub returned: Amount,
+    #[serde(skip_serializing_if = "is_default")]
     pub cancelled: Amount,
     /// The executor had it before it could be cancelled.
+    #[serde(skip_serializing_if = "is_default")]
     pub uncancellable: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub escalated: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub paid_manually: Amount,
 }
 

@@ -33,7 +33,8 @@ impl Outbox {
         self.partitions.clear();
         // Without its first row the delete would wade through all that was deleted before.
         let sql = "delete from coordinator.outbox where partition = any($1) and seq between $2 and $3";
-        client.execute(sql, &[&held, &self.rows.0, &self.rows.1])?;
+        let (first, last) = self.rows;
+        client.execute_typed(sql, &[(&held, Type::INT4_ARRAY), (&first, Type::INT8), (&last, Type::INT8)])?;
         Ok(())
     }
 
@@ -43,15 +44,14 @@ impl Outbox {
             return Ok(());
         }
         let events: Vec<String> = self.events.iter().map(|event| event.to_structured().to_string()).collect();
-        let statement = tx.prepare_typed(
+        let row = tx.query_typed_one(
             "with written as (
                insert into coordinator.outbox (partition, event)
                select partition, event from unnest($1, $2) with ordinality as v (partition, event, n) order by n
                returning seq)
              select min(seq), max(seq) from written",
-            &[Type::INT4_ARRAY, Type::TEXT_ARRAY],
+            &[(&self.partitions, Type::INT4_ARRAY), (&events, Type::TEXT_ARRAY)],
         )?;
-        let row = tx.query_one(&statement, &[&self.partitions, &events])?;
         self.rows = (row.get(0), row.get(1));
         Ok(())
     }

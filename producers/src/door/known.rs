@@ -87,8 +87,8 @@ pub fn note_in<'a>(
     if ids.is_empty() {
         return Ok(KnownFacts::new());
     }
-    let statement = tx.prepare_typed(NOTE, &NOTE_TYPES)?;
-    Ok(read(tx.query(&statement, &[&ids, &digests])?))
+    let [id_type, digest_type] = NOTE_TYPES;
+    Ok(read(tx.query_typed(NOTE, &[(&ids, id_type), (&digests, digest_type)])?))
 }
 
 /// Where the log has these facts.
@@ -109,8 +109,8 @@ pub fn place_in(tx: &mut Transaction<'_>, places: &[(Uuid, Position)]) -> Result
         return Ok(());
     }
     let (ids, partitions, offsets) = columns(places);
-    let statement = tx.prepare_typed(PLACE, &PLACE_TYPES)?;
-    tx.execute(&statement, &[&ids, &partitions, &offsets])?;
+    let [id_type, partition_type, offset_type] = PLACE_TYPES;
+    tx.execute_typed(PLACE, &[(&ids, id_type), (&partitions, partition_type), (&offsets, offset_type)])?;
     Ok(())
 }
 
@@ -167,8 +167,7 @@ pub fn orders_in(tx: &mut Transaction<'_>, keys: &[&str]) -> Result<Orders, Stre
     if keys.is_empty() {
         return Ok(Orders::new());
     }
-    let statement = tx.prepare_typed(ORDERS, &[Type::TEXT_ARRAY])?;
-    read_orders(&tx.query(&statement, &[&keys])?)
+    read_orders(&tx.query_typed(ORDERS, &[(&keys, Type::TEXT_ARRAY)])?)
         .map_err(|error| StreamError::Fatal(OrderError::from(error).to_string()))
 }
 

@@ -63,9 +63,9 @@ pub(super) fn write(tx: &mut Transaction<'_>, state: &State, policy: &Policy) ->
         amount_fen: None,
         grace_until: None,
     }));
-    tx.execute(
+    tx.execute_typed(
         "delete from breaks where subject = any($1) and class <> $2",
-        &[&looked_at, &BreakClass::ConflictingRepeat.as_str()],
+        &[(&looked_at, Type::TEXT_ARRAY), (&BreakClass::ConflictingRepeat.as_str(), Type::TEXT)],
     )?;
     if found.is_empty() {
         return Ok(());

@@ -7,15 +7,14 @@ use rules::{policy::Policy, stream::StreamState};
 
 use crate::projector::State;
 
-/// Collects rows column by column and upserts them in the order of their keys.
+/// Collects rows column by column and upserts them in the order of their keys, in one trip to Postgres.
 macro_rules! columns {
     ($rows:expr, $tx:expr, $sql:literal, $(($name:ident: $type:ident = $value:expr)),+ $(,)?) => {{
         $(let mut $name = Vec::with_capacity($rows.len());)+
         for row in $rows {
             $($name.push($value(row));)+
         }
-        let statement = $tx.prepare_typed($sql, &[$(Type::$type),+])?;
-        $tx.execute(&statement, &[$(&$name),+])
+        $tx.execute_typed($sql, &[$((&$name, Type::$type)),+])
     }};
 }
 
@@ -59,8 +58,7 @@ pub(crate) const CHANNEL_EVENTS: &str = "channel_events";
 pub(crate) const INDEXES: &[&[&str]] = &[orders::INDEXES, journal::INDEXES];
 
 /// Writes what the batch brought. Views read which rows have changed, so the stores are written afterwards.
-pub(crate) fn write(tx: &mut Transaction<'_>, schema: &str, state: &State, policy: &Policy) -> Result<(), StreamError> {
-    tx.batch_execute(&format!("set local search_path to {schema}"))?;
+pub(crate) fn write(tx: &mut Transaction<'_>, state: &State, policy: &Policy) -> Result<(), StreamError> {
     settlements::write_days(tx, state, policy)?;
     journal::write(tx, state)?;
     balances::write(tx, state)?;

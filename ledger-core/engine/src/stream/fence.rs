@@ -236,24 +236,21 @@ impl Fence {
             next.push(held.next);
             times.push(held.log_time);
         }
-        let statement = tx.prepare_typed(
+        let lease_s = self.lease.as_secs_f64();
+        let moved = tx.execute_typed(
             "update engine.fence f set next_offset = v.next, log_time = v.log_time,
                     lease_until = clock_timestamp() + make_interval(secs => $7)
              from unnest($2, $3, $4, $5, $6) as v (partition, epoch, expected, next, log_time)
              where f.projection = $1 and f.partition = v.partition and f.epoch = v.epoch and f.next_offset = v.expected",
             &[
-                Type::TEXT,
-                Type::INT4_ARRAY,
-                Type::INT8_ARRAY,
-                Type::INT8_ARRAY,
-                Type::INT8_ARRAY,
-                Type::TIMESTAMPTZ_ARRAY,
-                Type::FLOAT8,
+                (&self.projection, Type::TEXT),
+                (&columns.0, Type::INT4_ARRAY),
+                (&columns.1, Type::INT8_ARRAY),
+                (&columns.2, Type::INT8_ARRAY),
+                (&next, Type::INT8_ARRAY),
+                (&times, Type::TIMESTAMPTZ_ARRAY),
+                (&lease_s, Type::FLOAT8),
             ],
-        )?;
-        let moved = tx.execute(
-            &statement,
-            &[&self.projection, &columns.0, &columns.1, &columns.2, &next, &times, &self.lease.as_secs_f64()],
         )?;
         if moved != count as u64 {
             return Err(StreamError::Fenced);
