@@ -414,6 +414,7 @@ async fn s39_a_lost_chargeback_is_borne_by_whom_it_names_and_a_reprinted_slip_is
             fee_item: None,
             billing_year: None,
             business_date: stage.now().date_naive(),
+            merchant: None,
         };
         stage.tell(POS_SOURCE, &[stage.event(POS_SOURCE, &id, closed)]).await?;
         stage.rest().await?;
