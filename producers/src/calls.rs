@@ -28,8 +28,8 @@ mod fulfilment;
 mod movement;
 
 pub use acquirer::{
-    DebitOrder, DebitReply, Debited, FoundCapture, PaymentAnswer, PaymentReply, PaymentResult, RefundOrder,
-    RefundReply, Refunded,
+    DebitEnd, DebitNo, DebitOrder, DebitReply, Debited, FoundCapture, PaymentAnswer, PaymentReply, PaymentResult,
+    RefundOrder, RefundReply, Refunded,
 };
 pub use alipay::AlipayConfig;
 pub(crate) use alipay::digits;
@@ -267,20 +267,26 @@ impl Calls {
     }
 
     /// Debits a holder. Sent again under the same number, the money moves once.
-    pub async fn debit(&self, channel: &Name, order: &DebitOrder) -> Movement<Debited> {
+    pub async fn debit(&self, channel: &Name, order: &DebitOrder) -> Movement<DebitEnd> {
         if let Some(alipay) = self.alipay(channel) {
             return alipay.debit(channel, order).await;
         }
         let url = address(&self.config.acquirer_url, channel, "debits");
-        self.order::<DebitReply>(url, order.debit_no.as_str(), order).await
+        self.order::<DebitReply>(url, &order.debit_no.to_string(), order).await
     }
 
-    pub async fn debit_result(&self, channel: &Name, order: &DebitOrder) -> Movement<Debited> {
+    pub async fn debit_result(&self, channel: &Name, order: &DebitOrder) -> Movement<DebitEnd> {
         if let Some(alipay) = self.alipay(channel) {
             return alipay.debit_result(order).await;
         }
         let path = format!("debits/{}", order.debit_no);
         self.question::<DebitReply>(address(&self.config.acquirer_url, channel, &path)).await
+    }
+
+    /// Undoes a debit of which nothing could be learnt, whatever became of it; nothing where the channel has no such call.
+    /// Sent again under the same number, it is undone once.
+    pub async fn cancel_debit(&self, channel: &Name, order: &DebitOrder) -> Option<Movement<DebitEnd>> {
+        Some(self.alipay(channel)?.cancel(order).await)
     }
 
     /// Lets a card host credit a card. Sent again under the same number, it credits once.

@@ -89,7 +89,17 @@ pub enum Call {
     /// Ask the channel whether an order has been paid.
     QueryPayment { channel: Name, tries: u8 },
     /// Debit the holder for a purchase.
-    Debit { channel: Name, attempt: u16, agreement_no: String, school: Name, merchant: String, amount: Amount },
+    Debit {
+        channel: Name,
+        attempt: u16,
+        /// The last attempt that was cancelled, whose number cannot be used again; 0 for none.
+        #[serde(default)]
+        cancelled: u16,
+        agreement_no: String,
+        school: Name,
+        merchant: String,
+        amount: Amount,
+    },
     /// Send a refund to the channel.
     Refund { refund_id: Uuid, tries: u8, amount: Amount, channel: Name, channel_txn_no: String },
 }
@@ -153,7 +163,8 @@ fn fulfilment_key(capture: Uuid, tries: u8) -> String {
 }
 
 /// Keys of calls that must not go out (again): the refund is with the payer, cancelled, or in a person's hands; what the
-/// call was to bring about has been settled without it.
+/// call was to bring about has been settled without it. A debit is none, even when it is known to be paid: its executor may
+/// have cancelled it, and then has to say so.
 pub fn unwanted_calls(order: &Order) -> Vec<String> {
     let over =
         order.refunds.iter().filter(|(_, refund)| refund.read_back && (refund.escalated || refund.open().is_zero()));
@@ -224,6 +235,7 @@ fn wanted_debit(order: &Order, policy: &Policy) -> Option<Wanted> {
         call: Call::Debit {
             channel: policy.withholding_channel.clone(),
             attempt,
+            cancelled: order.uncharged.as_ref().map_or(0, |tried| tried.attempt),
             agreement_no: posted.agreement_no.clone()?,
             school: posted.school.clone(),
             merchant: posted.merchant.clone(),

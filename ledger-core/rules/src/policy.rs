@@ -53,6 +53,9 @@ pub struct Policy {
     pub withholding_channel: Name,
     /// After how many seconds a declined debit is tried again; then it is uncollected.
     pub withholding_retry_s: Vec<u32>,
+    /// How often the channel is asked about a debit whose outcome stays unknown before it is cancelled (撤销), where the
+    /// channel can do that; 0: it is never cancelled.
+    pub withholding_queries: u16,
     pub offline: Offline,
     /// What a subject's records are kept for at the least before they may be erased, in years.
     pub retention_years: u32,
@@ -194,6 +197,7 @@ impl Default for Policy {
             refund_file_escalation_s: 7 * 24 * 3600,
             withholding_channel: name("alipay-withholding"),
             withholding_retry_s: vec![3600, 24 * 3600],
+            withholding_queries: 6,
             offline: Offline::default(),
             retention_years: 10,
             held_as: HeldAs::OwnLiability,

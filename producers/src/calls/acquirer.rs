@@ -1,5 +1,7 @@
 //! The acquirer's side: what was paid, refunds, and debits under a mandate.
 
+use std::{fmt, str::FromStr};
+
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use schemas::{Amount, Name, OrderId, events::Method};
 use serde::{Deserialize, Serialize};
@@ -57,11 +59,55 @@ impl Reply for RefundReply {
     }
 }
 
-/// `POST {acquirer}/debits`: take from the holder what was bought with the card. The order number names it, so that no
-/// purchase is debited twice, however often it is tried.
+/// What names a debit: the order, so that no purchase is debited twice, however often it is tried. A cancelled debit has used
+/// its number up; the attempts that follow share another, such as `…_2`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DebitNo {
+    pub order_no: OrderId,
+    /// The last attempt that was cancelled, 0 for none.
+    pub cancelled: u16,
+}
+
+impl fmt::Display for DebitNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cancelled {
+            0 => write!(f, "{}", self.order_no),
+            cancelled => write!(f, "{}_{}", self.order_no, u32::from(cancelled) + 1),
+        }
+    }
+}
+
+impl FromStr for DebitNo {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (order_no, next) = text.split_once('_').unwrap_or((text, "1"));
+        let cancelled = next.parse::<u32>().ok().and_then(|next| u16::try_from(next.checked_sub(1)?).ok());
+        let (Ok(order_no), Some(cancelled)) = (order_no.parse(), cancelled) else { return Err("no number of a debit") };
+        // It has one spelling.
+        Some(Self { order_no, cancelled }).filter(|read| read.to_string() == text).ok_or("no number of a debit")
+    }
+}
+
+impl TryFrom<String> for DebitNo {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<DebitNo> for String {
+    fn from(number: DebitNo) -> Self {
+        number.to_string()
+    }
+}
+
+/// `POST {acquirer}/debits`: take from the holder what was bought with the card.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DebitOrder {
-    pub debit_no: OrderId,
+    pub debit_no: DebitNo,
     pub agreement_no: String,
     pub school: Name,
     pub merchant: String,
@@ -85,13 +131,23 @@ pub struct DebitReply {
 /// The holder was debited.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Debited {
-    /// The channel's number; without one, the order's own tells debits apart.
+    /// The channel's number; without one, the debit's own tells debits apart.
     pub channel_txn_no: Option<String>,
     pub business_date: Option<NaiveDate>,
 }
 
+/// How a debit ended, if it was not refused.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DebitEnd {
+    Taken(Debited),
+    /// Taken, and all of it went back without a refund of ours.
+    GivenBack(Debited),
+    /// Nothing was taken, and nothing can be under this number any more.
+    Closed,
+}
+
 impl Reply for DebitReply {
-    type Done = Debited;
+    type Done = DebitEnd;
 
     fn result(&self) -> MovementResult {
         self.result
@@ -101,8 +157,8 @@ impl Reply for DebitReply {
         (&self.code, &self.message, true)
     }
 
-    fn done(self) -> Debited {
-        Debited { channel_txn_no: self.channel_txn_no, business_date: self.business_date }
+    fn done(self) -> DebitEnd {
+        DebitEnd::Taken(Debited { channel_txn_no: self.channel_txn_no, business_date: self.business_date })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Alipay's gateway (支付宝开放平台): refunds, debits under a mandate (代扣), and questions about them and about payments.
+//! Alipay's gateway (支付宝开放平台): refunds, debits under a mandate (代扣) and their cancelling (撤销),
+//! and questions about them and about payments.
 //!
 //! Every call is a signed form, and nothing is believed that Alipay has not signed. Numbers of ours name orders and
 //! refunds, the same on every attempt, so that Alipay moves the money once.
@@ -14,8 +15,8 @@ use serde_json::{Value, json};
 
 use self::answer::{Answer, nothing};
 use super::{
-    CallsError, DebitOrder, Debited, FoundCapture, Movement, NAME, NoAnswer, PaymentAnswer, PaymentReply,
-    PaymentResult, RefundOrder, Refunded, body, unreadable,
+    CallsError, DebitEnd, DebitNo, DebitOrder, Debited, FoundCapture, Movement, NAME, NoAnswer, PaymentAnswer,
+    PaymentReply, PaymentResult, RefundOrder, Refunded, body, unreadable,
 };
 use crate::signature::{Form, PrivateKey, PublicKey, SignatureError, alipay, key_text};
 
@@ -26,6 +27,7 @@ const WITHHOLDING: &str = "alipay-withholding";
 
 const PAY: &str = "alipay.trade.pay";
 const QUERY: &str = "alipay.trade.query";
+const CANCEL: &str = "alipay.trade.cancel";
 const REFUND: &str = "alipay.trade.refund";
 const REFUND_QUERY: &str = "alipay.trade.fastpay.refund.query";
 
@@ -125,11 +127,8 @@ impl Alipay {
 
     /// Number and amount are the same on every attempt, as Alipay asks (重试时请务必保证退款请求号和退款金额一致).
     pub async fn refund(&self, order: &RefundOrder) -> Movement<Refunded> {
-        let content = json!({
-            "out_trade_no": order.order_no,
-            "out_request_no": order.refund_request_no,
-            "refund_amount": order.amount,
-        });
+        let mut content = of_trade(order);
+        content["refund_amount"] = order.amount.to_string().into();
         match self.call(REFUND, &content, None).await {
             Ok(answer) => answer.refund(order),
             Err(why) => nothing(&why),
@@ -137,19 +136,16 @@ impl Alipay {
     }
 
     pub async fn refund_result(&self, order: &RefundOrder) -> Movement<Refunded> {
-        let content = json!({
-            "out_trade_no": order.order_no,
-            "out_request_no": order.refund_request_no,
-            "query_options": ["gmt_refund_pay"],
-        });
+        let mut content = of_trade(order);
+        content["query_options"] = json!(["gmt_refund_pay"]);
         match self.call(REFUND_QUERY, &content, None).await {
             Ok(answer) => answer.refund_result(order),
             Err(why) => nothing(&why),
         }
     }
 
-    /// The order's own number is the trade's, on every attempt: Alipay takes the money of a trade once.
-    pub async fn debit(&self, channel: &Name, order: &DebitOrder) -> Movement<Debited> {
+    /// The number is the trade's, on every attempt until the trade is cancelled: Alipay takes the money of a trade once.
+    pub async fn debit(&self, channel: &Name, order: &DebitOrder) -> Movement<DebitEnd> {
         let mut content = json!({
             "out_trade_no": order.debit_no,
             "product_code": self.config.product_code,
@@ -166,15 +162,30 @@ impl Alipay {
         }
     }
 
-    pub async fn debit_result(&self, order: &DebitOrder) -> Movement<Debited> {
+    pub async fn debit_result(&self, order: &DebitOrder) -> Movement<DebitEnd> {
         match self.trade(&order.debit_no).await {
             Ok(answer) => answer.debit_result(order),
             Err(why) => nothing(&why),
         }
     }
 
+    /// Alipay closes the trade if it was not paid, and gives the money back if it was; once, however often it is called.
+    pub async fn cancel(&self, order: &DebitOrder) -> Movement<DebitEnd> {
+        let answer = match self.call(CANCEL, &json!({ "out_trade_no": order.debit_no }), None).await {
+            Ok(answer) => answer.cancel(order),
+            Err(why) => nothing(&why),
+        };
+        let Movement::Done(DebitEnd::GivenBack(debited)) = answer else { return answer };
+        // Only the question tells when it had been taken.
+        let business_date = match self.debit_result(order).await {
+            Movement::Done(DebitEnd::GivenBack(found)) => found.business_date,
+            _ => None,
+        };
+        Movement::Done(DebitEnd::GivenBack(Debited { business_date, ..debited }))
+    }
+
     pub async fn payment(&self, channel: &Name, order_no: &OrderId) -> PaymentAnswer {
-        let answer = match self.trade(order_no).await {
+        let answer = match self.trade(&DebitNo { order_no: order_no.clone(), cancelled: 0 }).await {
             Ok(answer) => answer,
             Err(why) => return PaymentAnswer::Unknown { code: why.code() },
         };
@@ -195,8 +206,8 @@ impl Alipay {
         PaymentReply { result: PaymentResult::Captured, captures: vec![capture] }.into()
     }
 
-    async fn trade(&self, order_no: &OrderId) -> Result<Answer, NoAnswer> {
-        self.call(QUERY, &json!({ "out_trade_no": order_no }), None).await
+    async fn trade(&self, number: &DebitNo) -> Result<Answer, NoAnswer> {
+        self.call(QUERY, &json!({ "out_trade_no": number }), None).await
     }
 
     /// Calls, and has what Alipay signed of the answer. `told` is the channel whose door is to hear of it later.
@@ -235,6 +246,17 @@ impl Alipay {
         alipay::sign_request(&mut form, &self.private_key)?;
         Ok(form)
     }
+}
+
+/// A refund of a trade, by the number that names the trade for certain: debits of one order may have several of ours.
+fn of_trade(order: &RefundOrder) -> Value {
+    let mut content = json!({ "out_request_no": order.refund_request_no });
+    if order.channel.as_str() == WITHHOLDING {
+        content["trade_no"] = order.channel_txn_no.as_str().into();
+    } else {
+        content["out_trade_no"] = order.order_no.as_str().into();
+    }
+    content
 }
 
 #[cfg(test)]

@@ -12,7 +12,10 @@ use super::{
     fields::{self, refund_id},
     needed,
 };
-use crate::signature::{Charset, Form, PublicKey, alipay, key_text};
+use crate::{
+    calls::DebitNo,
+    signature::{Charset, Form, PublicKey, alipay, key_text},
+};
 
 /// What an application at Alipay is known by.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -84,7 +87,7 @@ impl Alipay {
         if !self.config.seller_id.is_empty() {
             fields.is_for("seller_id", &self.config.seller_id)?;
         }
-        let order = fields.order("out_trade_no")?;
+        let order = self.order(fields)?;
         let status = fields.text("trade_status")?;
         match status.as_str() {
             "TRADE_SUCCESS" | "TRADE_FINISHED" | "TRADE_CLOSED" if fields.has("gmt_refund") => {
@@ -98,6 +101,16 @@ impl Alipay {
             // Not paid yet; or closed after it had been paid, of which the refund's own notice tells.
             "WAIT_BUYER_PAY" | "TRADE_CLOSED" => Ok(None),
             _ => Err(Refused::invalid("trade_status")),
+        }
+    }
+
+    /// A debit after a cancelled one has a number of its own.
+    fn order(&self, fields: &Fields) -> Result<OrderId, Refused> {
+        let field = "out_trade_no";
+        let number = fields.text(field)?;
+        match number.parse::<DebitNo>() {
+            Ok(debit) if self.method == Method::Withholding => Ok(debit.order_no),
+            Ok(_) | Err(_) => fields::order(&number, field),
         }
     }
 

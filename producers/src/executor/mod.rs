@@ -234,10 +234,18 @@ impl Worker {
                 self.make(attempt, fulfilment::Posting { order_id, target, tries, capture_id, account, lines }, submit)
                     .await
             }
-            Call::Debit { channel, attempt: number, agreement_no, school, merchant, amount } => {
-                let (number, amount) = (*number, *amount);
-                let debit =
-                    payment::Debit { order_id, channel, attempt: number, agreement_no, school, merchant, amount };
+            Call::Debit { channel, attempt: number, cancelled, agreement_no, school, merchant, amount } => {
+                let (number, cancelled, amount) = (*number, *cancelled, *amount);
+                let debit = payment::Debit {
+                    order_id,
+                    channel,
+                    attempt: number,
+                    cancelled,
+                    agreement_no,
+                    school,
+                    merchant,
+                    amount,
+                };
                 self.make(attempt, debit, submit).await
             }
             Call::Refund { refund_id, tries, amount, channel, channel_txn_no } => {

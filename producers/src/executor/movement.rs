@@ -1,8 +1,9 @@
 //! A call that moves value. An outcome that is not known is asked for; the call goes out again only when the other side does
-//! not know it after the settling time, under the same number and with the same amount.
+//! not know it after the settling time, under the same number and with the same amount. Where it can be cancelled, it is after
+//! so many questions; what is done counts, before that and after it.
 
 use chrono::{NaiveDate, TimeDelta};
-use rules::business_day::business_day;
+use rules::{business_day::business_day, policy::Policy};
 use schemas::{Data, events::Evidence};
 
 use super::{Attempt, Next, SOURCE, Worker, doubling};
@@ -21,6 +22,16 @@ pub(super) trait Mover {
 
     /// Send it.
     async fn send(&self, calls: &Calls) -> Movement<Self::Done>;
+
+    /// After how many questions without an outcome it is cancelled; 0 for never.
+    fn questions(&self, _: &Policy) -> u16 {
+        0
+    }
+
+    /// Undo it, whatever became of it; nothing where the other side cannot.
+    async fn cancel(&self, _: &Calls) -> Option<Movement<Self::Done>> {
+        None
+    }
 
     /// What the log must say before it goes out: from then on it cannot be cancelled.
     fn announcement(&self) -> Option<Data> {
@@ -49,11 +60,17 @@ impl Worker {
         mover: M,
         submit: impl Future<Output = Result<bool, E>>,
     ) -> Next {
+        let mut open = None;
         if attempt.unknown {
             match mover.ask(&self.calls).await {
                 // A rebuild made this task, so the call may be on its way at this moment: no "no" counts yet.
                 Movement::NotKnown | Movement::Refused { .. } if attempt.tries == 0 => {
                     return self.ask_later(attempt, "it may still be on its way".to_owned());
+                }
+                answer @ (Movement::NotKnown | Movement::UnderWay | Movement::Unknown { .. })
+                    if is_asked_enough(attempt, mover.questions(&self.policy)) =>
+                {
+                    open = Some(answer);
                 }
                 // Every earlier claim was left alone for the settling time at least, by its due time or by its lease.
                 Movement::NotKnown => {}
@@ -70,6 +87,18 @@ impl Worker {
             Ok(true) => {}
             Ok(false) => return Next::Drop,
             Err(error) => return self.ask_later(attempt, error.to_string()),
+        }
+        if let Some(asked) = open {
+            match mover.cancel(&self.calls).await {
+                // There is nothing to undo, by the other side's word.
+                Some(Movement::NotKnown) => {}
+                // It cannot be undone, and goes on as it would without.
+                None | Some(Movement::Refused { .. }) if matches!(asked, Movement::NotKnown) => {}
+                None | Some(Movement::Refused { .. }) => {
+                    return self.settle(attempt, &mover, asked, Evidence::Query).await;
+                }
+                Some(answer) => return self.settle(attempt, &mover, answer, Evidence::SyncResponse).await,
+            }
         }
         let answer = mover.send(&self.calls).await;
         self.settle(attempt, &mover, answer, Evidence::SyncResponse).await
@@ -109,4 +138,9 @@ impl Worker {
         let settling = TimeDelta::seconds(self.policy.refund_settling_s.into()).max(QUERY_AGAIN_LEAST);
         Next::LeaveUnknown { due_at: self.now() + doubling(settling, attempt.tries, QUERY_AGAIN_MOST), why }
     }
+}
+
+/// Whether this claim's question is the last one. Every claim but the first asks, and the first sends.
+fn is_asked_enough(attempt: Attempt<'_>, questions: u16) -> bool {
+    questions > 0 && attempt.tries >= i32::from(questions)
 }

@@ -1,10 +1,11 @@
 //! The money leg: asking a channel what was paid, and debiting a holder for a purchase (代扣).
 
 use chrono::{NaiveDate, TimeDelta};
-use schemas::{Amount, Data, Event, Name, OrderId, events::*};
+use rules::policy::Policy;
+use schemas::{Amount, Data, Event, Name, OrderId, event_id, events::*};
 
 use super::{Attempt, Next, Worker, doubling, movement::Mover};
-use crate::calls::{Calls, DebitOrder, Debited, FoundCapture, Movement, PaymentAnswer};
+use crate::calls::{Calls, DebitEnd, DebitNo, DebitOrder, Debited, FoundCapture, Movement, PaymentAnswer};
 
 const AGAIN_FIRST: TimeDelta = TimeDelta::seconds(1);
 const AGAIN_MOST: TimeDelta = TimeDelta::minutes(1);
@@ -53,6 +54,7 @@ pub(super) struct Debit<'a> {
     pub order_id: &'a OrderId,
     pub channel: &'a Name,
     pub attempt: u16,
+    pub cancelled: u16,
     pub agreement_no: &'a str,
     pub school: &'a Name,
     pub merchant: &'a str,
@@ -60,45 +62,87 @@ pub(super) struct Debit<'a> {
 }
 
 impl Debit<'_> {
+    fn number(&self) -> DebitNo {
+        DebitNo { order_no: self.order_id.clone(), cancelled: self.cancelled }
+    }
+
     fn order(&self) -> DebitOrder {
         DebitOrder {
-            debit_no: self.order_id.clone(),
+            debit_no: self.number(),
             agreement_no: self.agreement_no.to_owned(),
             school: self.school.clone(),
             merchant: self.merchant.to_owned(),
             amount: self.amount,
         }
     }
+
+    fn captured(&self, debited: Debited, evidence: Evidence, today: NaiveDate) -> Data {
+        PaymentCaptured {
+            channel: self.channel.clone(),
+            channel_txn_no: debited.channel_txn_no.unwrap_or_else(|| self.number().to_string()),
+            method: Method::Withholding,
+            amount: self.amount,
+            business_date: debited.business_date.unwrap_or(today),
+            fee: None,
+            instrument_masked: None,
+            terminal: None,
+            evidence,
+        }
+        .into()
+    }
+
+    /// Undone at the channel; without a capture, nothing had been charged.
+    fn reversed(&self, captured: Option<&Data>, evidence: Evidence, today: NaiveDate) -> Data {
+        PaymentReversed {
+            channel: self.channel.clone(),
+            attempt: self.attempt,
+            capture_id: captured.map(|captured| event_id(captured, self.order_id.as_str())),
+            amount: captured.map_or(Amount::ZERO, |_| self.amount),
+            reason: ReversalReason::CancelApi,
+            method: Some(Method::Withholding),
+            // Ours, whether an answer told the channel's or was lost, so that it is one fact.
+            channel_txn_no: self.number().to_string(),
+            business_date: today,
+            evidence,
+        }
+        .into()
+    }
 }
 
 impl Mover for Debit<'_> {
-    type Done = Debited;
+    type Done = DebitEnd;
 
-    async fn ask(&self, calls: &Calls) -> Movement<Debited> {
+    async fn ask(&self, calls: &Calls) -> Movement<DebitEnd> {
         calls.debit_result(self.channel, &self.order()).await
     }
 
-    async fn send(&self, calls: &Calls) -> Movement<Debited> {
+    async fn send(&self, calls: &Calls) -> Movement<DebitEnd> {
         calls.debit(self.channel, &self.order()).await
+    }
+
+    fn questions(&self, policy: &Policy) -> u16 {
+        policy.withholding_queries
+    }
+
+    async fn cancel(&self, calls: &Calls) -> Option<Movement<DebitEnd>> {
+        calls.cancel_debit(self.channel, &self.order()).await
     }
 
     fn source(&self) -> String {
         format!("/channels/{}", self.channel)
     }
 
-    fn done(&self, done: Debited, evidence: Evidence, today: NaiveDate) -> Vec<Data> {
-        let captured = PaymentCaptured {
-            channel: self.channel.clone(),
-            channel_txn_no: done.channel_txn_no.unwrap_or_else(|| self.order_id.to_string()),
-            method: Method::Withholding,
-            amount: self.amount,
-            business_date: done.business_date.unwrap_or(today),
-            fee: None,
-            instrument_masked: None,
-            terminal: None,
-            evidence,
-        };
-        vec![captured.into()]
+    fn done(&self, done: DebitEnd, evidence: Evidence, today: NaiveDate) -> Vec<Data> {
+        match done {
+            DebitEnd::Taken(debited) => vec![self.captured(debited, evidence, today)],
+            // First that it was taken, so that no notice of it that comes late finds it untold.
+            DebitEnd::GivenBack(debited) => {
+                let captured = self.captured(debited, Evidence::Query, today);
+                let reversed = self.reversed(Some(&captured), evidence, today);
+                vec![captured, reversed]
+            }
+            DebitEnd::Closed => vec![self.reversed(None, evidence, today)],
+        }
     }
 
     fn refused(&self, response_code: String, message: String, _: bool, evidence: Evidence) -> Data {

@@ -452,6 +452,7 @@ fn debit(attempt: u16) -> Call {
     Call::Debit {
         channel: "alipay-withholding".parse().unwrap(),
         attempt,
+        cancelled: 0,
         agreement_no: "M1".to_owned(),
         school: "school-1".parse().unwrap(),
         merchant: "canteen-1".to_owned(),
@@ -517,6 +518,15 @@ async fn a_declined_debit_is_tried_again_under_the_orders_number() {
     let books = desk.books();
     assert_eq!(books.debits.len(), 1);
     assert!(books.debits.values().all(|debit| debit.money_moved == yuan("12.50") && debit.calls == 2));
+}
+
+#[tokio::test]
+async fn a_debit_that_its_channel_cannot_cancel_is_asked_about_until_it_is_known() {
+    let desk = Desk::new(Script { debits: vec![MoveStep::Accepted { processing: 9 }], ..Script::default() }).await;
+    assert_eq!(desk.work(&debit(1)).await, 11);
+    assert_eq!(desk.types(), ["payment.captured"]);
+    let books = desk.books();
+    assert!(books.debits.values().all(|debit| (debit.calls, debit.queries) == (1, 10)), "{:?}", books.debits);
 }
 
 #[tokio::test]

@@ -24,7 +24,8 @@ use super::{
     script::{Kind, NoticeStep, Script},
 };
 use crate::calls::{
-    DebitOrder, DebitReply, FoundCapture, MovementResult, PaymentReply, PaymentResult, RefundOrder, RefundReply,
+    DebitNo, DebitOrder, DebitReply, FoundCapture, MovementResult, PaymentReply, PaymentResult, RefundOrder,
+    RefundReply,
 };
 
 /// A notice that the door does not acknowledge is sent again, after pauses that double, so many times in all.
@@ -112,15 +113,16 @@ fn refund_reply(told: Told, _: &Script) -> RefundReply {
 
 async fn debit(State(outside): State<Arc<Outside>>, Json(order): Json<DebitOrder>) -> Response {
     let channel = outside.withholding_channel();
-    let movement = Movement::new(&order.debit_no, &channel, &order.agreement_no, order.amount);
-    outside.movement(Kind::Debit, order.debit_no.as_str(), movement, |told, _| debit_reply(told, &order.debit_no)).await
+    let number = order.debit_no.to_string();
+    let movement = Movement::new(&order.debit_no.order_no, &channel, &order.agreement_no, order.amount);
+    outside.movement(Kind::Debit, &number, movement, |told, _| debit_reply(told, &order.debit_no)).await
 }
 
-async fn debit_result(State(outside): State<Arc<Outside>>, Path(debit_no): Path<OrderId>) -> Response {
-    outside.movement_result(Kind::Debit, debit_no.as_str(), |told, _| debit_reply(told, &debit_no)).await
+async fn debit_result(State(outside): State<Arc<Outside>>, Path(debit_no): Path<DebitNo>) -> Response {
+    outside.movement_result(Kind::Debit, &debit_no.to_string(), |told, _| debit_reply(told, &debit_no)).await
 }
 
-fn debit_reply(told: Told, debit_no: &OrderId) -> DebitReply {
+fn debit_reply(told: Told, debit_no: &DebitNo) -> DebitReply {
     DebitReply {
         channel_txn_no: (told.result == MovementResult::Success).then(|| format!("D{debit_no}")),
         result: told.result,

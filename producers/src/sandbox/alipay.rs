@@ -14,8 +14,8 @@ use axum::{
     routing::post,
 };
 use chrono::{DateTime, FixedOffset};
-use schemas::{Amount, Name, OrderId};
-use serde::Deserialize;
+use schemas::{Amount, Name};
+use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
     script::{Deed, Delivery, Kind, Refusal},
 };
 use crate::{
-    calls::MovementResult,
+    calls::{DebitNo, MovementResult},
     signature::{Charset, Form, PrivateKey, PublicKey, alipay},
 };
 
@@ -54,12 +54,12 @@ impl Keys {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// Trades that were never paid, and cannot be any more.
-    closed: BTreeSet<OrderId>,
+    closed: BTreeSet<DebitNo>,
     /// Agreements that have been signed, with the merchant's number for them.
     agreements: BTreeMap<String, String>,
     ended: BTreeSet<String>,
     /// Where a debit asked to be told of.
-    notify_urls: BTreeMap<OrderId, String>,
+    notify_urls: BTreeMap<DebitNo, String>,
     /// Numbers of debits and refunds of which Alipay has told.
     told: BTreeSet<String>,
 }
@@ -67,12 +67,19 @@ pub(super) struct Known {
 /// `biz_content`, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Content {
-    out_trade_no: OrderId,
+    #[serde(alias = "trade_no", deserialize_with = "number")]
+    out_trade_no: DebitNo,
     #[serde(default)]
     out_request_no: String,
     total_amount: Option<Amount>,
     refund_amount: Option<Amount>,
     agreement_params: Option<AgreementParams>,
+}
+
+/// Ours, or Alipay's of a debit, which has ours in it.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DebitNo, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.strip_prefix('D').unwrap_or(&text).parse().map_err(de::Error::custom)
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,7 +91,7 @@ struct AgreementParams {
 #[derive(Clone, Debug)]
 struct Trade {
     channel: Name,
-    order_no: OrderId,
+    number: DebitNo,
     trade_no: String,
     amount: Amount,
     paid_at: String,
@@ -128,7 +135,8 @@ impl Outside {
                 }
                 world.debit(content, &self.withholding_channel(), now)
             }
-            "alipay.trade.query" => (world.query(content, now), Delivery::Prompt),
+            "alipay.trade.query" => world.query(content, now),
+            "alipay.trade.cancel" => world.cancel(content, now),
             "alipay.trade.refund" => world.refund(content, now),
             "alipay.trade.fastpay.refund.query" => world.refund_result(content, now),
             _ => (error("40002", "isv.invalid-method"), Delivery::Prompt),
@@ -140,15 +148,15 @@ impl Outside {
 
 impl World {
     fn debit(&mut self, content: &Content, channel: &Name, now: DateTime<FixedOffset>) -> (Value, Delivery) {
-        let order_no = &content.out_trade_no;
+        let (order_no, number) = (&content.out_trade_no.order_no, content.out_trade_no.to_string());
         let (Some(amount), Some(agreement)) = (content.total_amount, &content.agreement_params) else {
             return (refused("ACQ.INVALID_PARAMETER"), Delivery::Prompt);
         };
-        if self.alipay.closed.contains(order_no) {
+        if self.alipay.closed.contains(&content.out_trade_no) {
             return (refused("ACQ.TRADE_HAS_CLOSE"), Delivery::Prompt);
         }
         let movement = Movement::new(order_no, channel, &agreement.agreement_no, amount);
-        match self.books.repeated(Kind::Debit, order_no.as_str(), &movement) {
+        match self.books.repeated(Kind::Debit, &number, &movement) {
             Some(told) if told.result == MovementResult::Success => {
                 (refused("ACQ.TRADE_HAS_SUCCESS"), Delivery::Prompt)
             }
@@ -158,7 +166,7 @@ impl World {
                 if self.alipay.ended.contains(&agreement.agreement_no) {
                     deed = refusal("ACQ.AGREEMENT_STATUS_NOT_NORMAL");
                 }
-                let told = self.books.act(Kind::Debit, order_no.as_str(), deed, now);
+                let told = self.books.act(Kind::Debit, &number, deed, now);
                 (self.debited(told, content), delivery)
             }
         }
@@ -177,27 +185,62 @@ impl World {
         }
     }
 
-    fn query(&mut self, content: &Content, now: DateTime<FixedOffset>) -> Value {
-        let order_no = &content.out_trade_no;
-        if self.scripts.is_too_early(order_no.as_str()) || self.scripts.of(order_no.as_str()).hidden {
-            return refused("ACQ.TRADE_NOT_EXIST");
+    fn query(&mut self, content: &Content, now: DateTime<FixedOffset>) -> (Value, Delivery) {
+        let number = &content.out_trade_no;
+        let order_no = number.order_no.as_str();
+        let delivery = self.scripts.trade_query(order_no);
+        if self.scripts.is_too_early(order_no) || self.scripts.of(order_no).hidden {
+            return (refused("ACQ.TRADE_NOT_EXIST"), delivery);
         }
-        let unpaid = |status: &str| json!({ "out_trade_no": order_no, "trade_status": status });
-        let debit = self.books.result(Kind::Debit, order_no.as_str(), now).result;
-        match self.trade(order_no) {
+        let unpaid = |status: &str| json!({ "out_trade_no": number, "trade_status": status });
+        let debit = self.books.result(Kind::Debit, &number.to_string(), now).result;
+        let node = match self.trade(number) {
             Some(trade) => {
-                let status = trade.status(self.books.refunded(order_no));
+                let status = trade.status(self.books.refunded(&number.order_no));
                 success(trade.facts(json!({ "trade_status": status, "send_pay_date": trade.paid_at })))
             }
-            None if self.alipay.closed.contains(order_no) => success(unpaid("TRADE_CLOSED")),
+            None if self.alipay.closed.contains(number) => success(unpaid("TRADE_CLOSED")),
             None if debit == MovementResult::NotFound => refused("ACQ.TRADE_NOT_EXIST"),
             None => success(unpaid("WAIT_BUYER_PAY")),
+        };
+        (node, delivery)
+    }
+
+    fn cancel(&mut self, content: &Content, now: DateTime<FixedOffset>) -> (Value, Delivery) {
+        let number = &content.out_trade_no;
+        let (deed, delivery) = self.scripts.cancel(number.order_no.as_str()).parts();
+        let (mut node, again) = match deed {
+            Deed::Do => (success(self.cancelled(number, now)), "N"),
+            Deed::Refuse(Refusal { code, retryable: false }) => (refused(spelt(&code, "ACQ.CANCEL_NOT_ALLOWED")), "N"),
+            Deed::Refuse(Refusal { code, .. }) => (refused(spelt(&code, "ACQ.SELLER_BALANCE_NOT_ENOUGH")), "Y"),
+            Deed::Take { .. } | Deed::Lose => (refused("ACQ.SYSTEM_ERROR"), "Y"),
+        };
+        node["out_trade_no"] = number.to_string().into();
+        node["retry_flag"] = again.into();
+        (node, delivery)
+    }
+
+    /// What is paid goes back, and what is not paid is closed; of what is not there, nothing is told.
+    fn cancelled(&mut self, number: &DebitNo, now: DateTime<FixedOffset>) -> Value {
+        let Some(trade) = self.trade(number) else {
+            let is_there = self.books.close(&number.to_string()) || self.alipay.closed.contains(number);
+            if !is_there {
+                return json!({});
+            }
+            self.alipay.closed.insert(number.clone());
+            return json!({ "action": "close", "trade_no": trade_no(number) });
+        };
+        // Such a refund has the number of its trade.
+        let back = Movement::new(&number.order_no, &trade.channel, &trade.trade_no, trade.amount);
+        if self.books.repeated(Kind::Refund, &number.to_string(), &back).is_none() {
+            self.books.act(Kind::Refund, &number.to_string(), Deed::Do, now);
         }
+        json!({ "action": "refund", "trade_no": trade.trade_no })
     }
 
     fn refund(&mut self, content: &Content, now: DateTime<FixedOffset>) -> (Value, Delivery) {
-        let (order_no, number) = (&content.out_trade_no, &content.out_request_no);
-        let Some(trade) = self.trade(order_no) else {
+        let (order_no, number) = (&content.out_trade_no.order_no, &content.out_request_no);
+        let Some(trade) = self.trade(&content.out_trade_no) else {
             return (refused("ACQ.TRADE_NOT_EXIST"), Delivery::Prompt);
         };
         let Some(amount) = content.refund_amount.filter(|_| !number.is_empty()) else {
@@ -217,7 +260,7 @@ impl World {
     }
 
     fn refunded(&self, told: &Told, trade: &Trade, moved: &str) -> Value {
-        let refund_fee = self.books.refunded(&trade.order_no);
+        let refund_fee = self.books.refunded(&trade.number.order_no);
         match told.result {
             MovementResult::Success => {
                 let at = told.done_at.map(written);
@@ -239,7 +282,7 @@ impl World {
         let Some(trade) = self.trade(&content.out_trade_no) else {
             return (refused("ACQ.TRADE_NOT_EXIST"), Delivery::Prompt);
         };
-        let delivery = self.scripts.refund_query(content.out_trade_no.as_str());
+        let delivery = self.scripts.refund_query(content.out_trade_no.order_no.as_str());
         let told = self.books.result(Kind::Refund, number, now);
         let refund = self.books.refunds.get(number).filter(|_| told.result == MovementResult::Success);
         let node = match refund {
@@ -255,21 +298,22 @@ impl World {
     }
 
     /// What has been paid for an order, by its payer or as a debit.
-    fn trade(&self, order_no: &OrderId) -> Option<Trade> {
-        if let Some(capture) = self.books.captures.get(order_no).and_then(|captures| captures.first()) {
+    fn trade(&self, number: &DebitNo) -> Option<Trade> {
+        let captures = self.books.captures.get(&number.order_no).filter(|_| number.cancelled == 0);
+        if let Some(capture) = captures.and_then(|captures| captures.first()) {
             return Some(Trade {
                 channel: capture.channel.clone(),
-                order_no: order_no.clone(),
+                number: number.clone(),
                 trade_no: capture.channel_txn_no.clone(),
                 amount: capture.amount,
                 paid_at: written(capture.captured_at),
             });
         }
-        let debit = self.books.debits.get(order_no.as_str()).filter(|debit| debit.state == MovementState::Done)?;
+        let debit = self.books.debits.get(&number.to_string()).filter(|debit| debit.state == MovementState::Done)?;
         Some(Trade {
             channel: debit.party.clone(),
-            order_no: order_no.clone(),
-            trade_no: format!("D{order_no}"),
+            number: number.clone(),
+            trade_no: trade_no(number),
             amount: debit.amount,
             paid_at: debit.done_at.map(written)?,
         })
@@ -279,7 +323,7 @@ impl World {
 impl Trade {
     /// With what every answer about it says.
     fn facts(&self, mut facts: Value) -> Value {
-        facts["out_trade_no"] = self.order_no.as_str().into();
+        facts["out_trade_no"] = self.number.to_string().into();
         facts["trade_no"] = self.trade_no.as_str().into();
         facts["total_amount"] = self.amount.to_string().into();
         facts
@@ -289,6 +333,11 @@ impl Trade {
     fn status(&self, refunded: Amount) -> &'static str {
         if refunded < self.amount { "TRADE_SUCCESS" } else { "TRADE_CLOSED" }
     }
+}
+
+/// Alipay's number of a debit.
+fn trade_no(number: &DebitNo) -> String {
+    format!("D{number}")
 }
 
 /// The times of trades, as Alipay writes them.

@@ -23,7 +23,7 @@ pub struct Books {
     pub credits: BTreeMap<String, Movement>,
     /// What the school posted, by posting number.
     pub postings: BTreeMap<String, Movement>,
-    /// What holders were debited, by order number.
+    /// What holders were debited, by the debit's number.
     pub debits: BTreeMap<String, Movement>,
     /// What the bank was asked about.
     pub repayments: BTreeMap<OrderId, Repayment>,
@@ -170,6 +170,16 @@ impl Books {
             MovementState::Processing { .. } => Some(Told::plain(MovementResult::Accepted)),
             MovementState::Done | MovementState::Refused(_) => Some(movement.told()),
         }
+    }
+
+    /// Nothing was taken under this number, and nothing will be. False where there is no such debit.
+    pub(super) fn close(&mut self, number: &str) -> bool {
+        let debit = self.debits.get_mut(number).filter(|debit| debit.state != MovementState::Lost);
+        if let Some(debit) = debit {
+            debit.state = MovementState::Refused(Refusal { code: "TRADE_CLOSED".to_owned(), retryable: false });
+            return true;
+        }
+        false
     }
 
     /// Does what the script says, and answers it.

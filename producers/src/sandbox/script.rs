@@ -24,8 +24,12 @@ pub struct Script {
     pub offline_card: bool,
     /// Lines of a posting that the school does not take.
     pub refused_lines: Vec<u16>,
+    /// Each time that a debit is cancelled: what its trade asks for is done, or refused.
+    pub cancels: Vec<MoveStep>,
     /// How each query of a refund is answered.
     pub refund_queries: Vec<Delivery>,
+    /// Likewise each query of a trade at Alipay.
+    pub trade_queries: Vec<Delivery>,
     /// So many questions about its trade come before Alipay knows of it.
     pub queries_too_early: usize,
     pub notice: Option<NoticeStep>,
@@ -198,7 +202,9 @@ pub(super) struct Scripts {
 struct Taken {
     bank: usize,
     moves: [usize; Kind::ALL.len()],
+    cancels: usize,
     refund_queries: usize,
+    early_queries: usize,
     trade_queries: usize,
 }
 
@@ -255,8 +261,18 @@ impl Scripts {
         self.step(order_no, taken, |script| &script.refund_queries).unwrap_or(Delivery::Prompt)
     }
 
+    pub fn trade_query(&mut self, order_no: &str) -> Delivery {
+        let taken = count(&mut self.taken(order_no).trade_queries);
+        self.step(order_no, taken, |script| &script.trade_queries).unwrap_or(Delivery::Prompt)
+    }
+
+    pub fn cancel(&mut self, order_no: &str) -> MoveStep {
+        let taken = count(&mut self.taken(order_no).cancels);
+        self.step(order_no, taken, |script| &script.cancels).unwrap_or(MoveStep::Success)
+    }
+
     pub fn is_too_early(&mut self, order_no: &str) -> bool {
-        count(&mut self.taken(order_no).trade_queries) < self.script(order_no).queries_too_early
+        count(&mut self.taken(order_no).early_queries) < self.script(order_no).queries_too_early
     }
 
     pub fn notice(&self, order_no: &str) -> NoticeStep {

@@ -5,7 +5,7 @@ use crate::{
     accounts::AccountCode::*,
     breaks::{BreakClass, breaks_of},
     business_day::shanghai,
-    coordinator::Call,
+    coordinator::{Call, Wanted},
     order::OrderStatus,
     policy::WindowFrom,
     testing::{
@@ -285,6 +285,54 @@ fn a_debit_that_was_cancelled_before_it_charged_anything_is_tried_again_like_a_d
     world.wait(1);
     assert!(matches!(&world.wanted(1)[..], [wanted] if matches!(wanted.call, Call::Debit { attempt: 2, .. })));
     assert_eq!((world.status(1), debt(&world)), (OrderStatus::AwaitingDebit, yuan("12.50").into()));
+}
+
+#[test]
+fn attempts_after_a_cancelled_one_share_a_number_that_is_not_used_up() {
+    let mut world = card("12:00:00");
+    world.policy.withholding_retry_s = vec![60; 3];
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, declined(1));
+    let number = |world: &World| match &world.wanted(1)[..] {
+        [Wanted { call: Call::Debit { attempt, cancelled, .. }, .. }] => (*attempt, *cancelled),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(number(world.wait(60)), (2, 0), "a declined debit leaves its number");
+    world.read(1, PaymentReversed { attempt: 2, ..nothing_charged("alipay-withholding", "a1") });
+    assert_eq!(number(world.wait(60)), (3, 2));
+    world.read(1, declined(3));
+    assert_eq!(number(world.wait(60)), (4, 2));
+    world.read(1, debited("a2", "12.50"));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::Completed, Balance::ZERO));
+}
+
+#[test]
+fn a_debit_that_was_cancelled_after_it_was_taken_leaves_nothing_and_goes_to_a_person() {
+    for notice_first in [true, false] {
+        let mut world = card("12:00:00");
+        world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+        let mut debited_before = card("12:00:00");
+        debited_before.told(mandate()).read(1, purchase("12.50", Funding::Withholding)).read(1, debited("a1", "12.50"));
+        let undone = reversed(&debited_before.order(1).captures[0]);
+        if notice_first {
+            world.read(1, debited("a1", "12.50")).read(1, undone);
+        } else {
+            world.read(1, undone).read(1, debited("a1", "12.50"));
+        }
+        assert_eq!((world.status(1), debt(&world)), (OrderStatus::Uncollected, yuan("12.50").into()));
+        assert_eq!((world.books.total(ChannelReceivable), world.count("refund")), (Balance::ZERO, 0));
+        assert!(world.wanted(1).is_empty());
+    }
+}
+
+#[test]
+fn a_debit_that_is_told_as_paid_after_it_was_closed_pays_for_the_purchase_and_a_second_one_goes_back() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+    world.read(1, nothing_charged("alipay-withholding", "a1")).read(1, debited("a1", "12.50"));
+    assert_eq!((world.status(1), world.count("payment.initiated")), (OrderStatus::Completed, 1));
+    assert!(world.wait(3600).wanted(1).is_empty());
+    world.read(1, debited("a2", "12.50"));
+    assert_eq!((world.count("refund.initiated"), world.order(1).refund_open()), (1, yuan("12.50")));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     business_day::shanghai,
     testing::{
-        credited, debited, declined, ended, given_back, given_up, loaded, mandate, name, offline, paid_by, purchase,
-        returned, revoked, top_up, yuan,
+        credited, debited, declined, ended, given_back, given_up, loaded, mandate, name, nothing_charged, offline,
+        paid_by, purchase, returned, revoked, top_up, yuan,
     },
 };
 
@@ -109,6 +109,10 @@ fn debit(world: &World, number: u8, random: &mut Rng) -> Data {
         0..=3 => {
             let amount = ["12.50", "13.00"][usize::from(random.u8(..6) == 0)];
             debited(&format!("{number}-{}", random.u8(..2)), amount).into()
+        }
+        4 => {
+            let attempt = random.u16(1..4);
+            PaymentReversed { attempt, ..nothing_charged("alipay-withholding", &format!("{number}_{attempt}")) }.into()
         }
         _ => declined(random.u16(1..4)).into(),
     }

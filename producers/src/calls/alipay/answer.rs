@@ -6,7 +6,7 @@ use rules::business_day::shanghai;
 use schemas::{Amount, OrderId};
 use serde::Deserialize;
 
-use super::super::{DebitOrder, Debited, Movement, NoAnswer, RefundOrder, Refunded};
+use super::super::{DebitEnd, DebitOrder, Debited, Movement, NoAnswer, RefundOrder, Refunded};
 
 /// What we read of the signed part of an answer; what is left out is empty.
 #[derive(Debug, Default, Deserialize)]
@@ -19,6 +19,8 @@ pub(super) struct Answer {
     out_trade_no: String,
     trade_no: String,
     trade_status: String,
+    action: String,
+    retry_flag: String,
     total_amount: String,
     gmt_payment: String,
     send_pay_date: String,
@@ -31,6 +33,7 @@ pub(super) struct Answer {
 
 const SUCCESS: &str = "10000";
 const TRADE_NOT_EXIST: &str = "ACQ.TRADE_NOT_EXIST";
+const TRADE_HAS_CLOSE: &str = "ACQ.TRADE_HAS_CLOSE";
 
 /// No answer that counts.
 pub(super) fn nothing<T>(why: &NoAnswer) -> Movement<T> {
@@ -44,7 +47,7 @@ impl Answer {
         if self.code != SUCCESS {
             return self.failure();
         }
-        if !is_about(&self.out_trade_no, order.order_no.as_str()) {
+        if !self.is_of(order) {
             return self.contradicts("it is about another order");
         }
         match self.fund_change.as_str() {
@@ -62,8 +65,7 @@ impl Answer {
         if self.refund_status.is_empty() && self.refund_amount.is_empty() {
             return Movement::NotKnown;
         }
-        let is_ours = is_about(&self.out_trade_no, order.order_no.as_str())
-            && is_about(&self.out_request_no, &order.refund_request_no);
+        let is_ours = self.is_of(order) && is_about(&self.out_request_no, &order.refund_request_no);
         if !is_ours || !is_amount(&self.refund_amount, order.amount) {
             return self.contradicts("it is about another refund");
         }
@@ -75,27 +77,47 @@ impl Answer {
     }
 
     /// To `alipay.trade.pay`.
-    pub fn debit(&self, order: &DebitOrder) -> Movement<Debited> {
-        if self.code == SUCCESS { self.debited(order, &self.gmt_payment) } else { self.failure() }
+    pub fn debit(&self, order: &DebitOrder) -> Movement<DebitEnd> {
+        match self.sub_code.as_str() {
+            _ if self.code == SUCCESS => self.debited(order, &self.gmt_payment, DebitEnd::Taken),
+            // Unpaid, or paid and given back: the question tells.
+            TRADE_HAS_CLOSE => Movement::UnderWay,
+            _ => self.failure(),
+        }
     }
 
     /// To `alipay.trade.query` about a debit.
-    pub fn debit_result(&self, order: &DebitOrder) -> Movement<Debited> {
+    pub fn debit_result(&self, order: &DebitOrder) -> Movement<DebitEnd> {
         if self.code != SUCCESS {
             return self.failed_question();
         }
         match self.trade_status.as_str() {
-            "TRADE_SUCCESS" | "TRADE_FINISHED" => self.debited(order, &self.send_pay_date),
+            "TRADE_SUCCESS" | "TRADE_FINISHED" => self.debited(order, &self.send_pay_date, DebitEnd::Taken),
             // Nothing has been taken. Under its own number it may be sent again, which tells why not.
             "WAIT_BUYER_PAY" => Movement::NotKnown,
-            // Closed after it was paid and given back: the holder was debited all the same.
-            "TRADE_CLOSED" if !self.send_pay_date.is_empty() => self.debited(order, &self.send_pay_date),
-            "TRADE_CLOSED" => Movement::Refused {
-                code: self.trade_status.clone(),
-                message: "the trade was closed unpaid".to_owned(),
-                retryable: false,
-            },
+            // Closed after it was paid: cancelled, and the answer to that was lost, or given back by somebody at Alipay. Were it
+            // a refund of ours, made on a notice before this question, the order would show as an exception.
+            "TRADE_CLOSED" if !self.send_pay_date.is_empty() => {
+                self.debited(order, &self.send_pay_date, DebitEnd::GivenBack)
+            }
+            "TRADE_CLOSED" => self.closed(order),
             status => unknown(status, "an unfamiliar status of a trade"),
+        }
+    }
+
+    /// To `alipay.trade.cancel`, which tells its action only of a trade that Alipay knows.
+    pub fn cancel(&self, order: &DebitOrder) -> Movement<DebitEnd> {
+        if self.retry_flag == "Y" {
+            return Movement::UnderWay;
+        }
+        if self.code != SUCCESS {
+            return self.failure();
+        }
+        match self.action.as_str() {
+            "close" => self.closed(order),
+            "refund" => self.debited(order, "", DebitEnd::GivenBack),
+            "" => Movement::NotKnown,
+            action => unknown(action, "an unfamiliar action of a cancel"),
         }
     }
 
@@ -128,12 +150,24 @@ impl Answer {
         Refunded { refund_no: None, business_date: day(&self.gmt_refund_pay) }
     }
 
-    fn debited(&self, order: &DebitOrder, at: &str) -> Movement<Debited> {
-        let is_ours = is_about(&self.out_trade_no, order.debit_no.as_str());
+    fn is_of(&self, order: &RefundOrder) -> bool {
+        let is_its_trade = !self.trade_no.is_empty() && self.trade_no == order.channel_txn_no;
+        is_its_trade || is_about(&self.out_trade_no, order.order_no.as_str())
+    }
+
+    fn closed(&self, order: &DebitOrder) -> Movement<DebitEnd> {
+        if !is_about(&self.out_trade_no, &order.debit_no.to_string()) {
+            return self.contradicts("it is about another debit");
+        }
+        Movement::Done(DebitEnd::Closed)
+    }
+
+    fn debited(&self, order: &DebitOrder, at: &str, end: fn(Debited) -> DebitEnd) -> Movement<DebitEnd> {
+        let is_ours = is_about(&self.out_trade_no, &order.debit_no.to_string());
         if !is_ours || self.trade_no.is_empty() || !is_amount(&self.total_amount, order.amount) {
             return self.contradicts("it is about another debit");
         }
-        Movement::Done(Debited { channel_txn_no: Some(self.trade_no.clone()), business_date: day(at) })
+        Movement::Done(end(Debited { channel_txn_no: Some(self.trade_no.clone()), business_date: day(at) }))
     }
 
     /// An answer to a call that moves money, other than success.

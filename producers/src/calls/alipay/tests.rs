@@ -32,9 +32,13 @@ fn refund_order() -> RefundOrder {
     }
 }
 
+fn debit_no(cancelled: u16) -> DebitNo {
+    DebitNo { order_no: ORDER.parse().unwrap(), cancelled }
+}
+
 fn debit_order() -> DebitOrder {
     DebitOrder {
-        debit_no: ORDER.parse().unwrap(),
+        debit_no: debit_no(0),
         agreement_no: "20265301000000000001".to_owned(),
         school: "school-1".parse().unwrap(),
         merchant: "第一食堂/3号窗".to_owned(),
@@ -104,7 +108,7 @@ async fn an_answer_signed_by_openssl_is_believed() {
         channel_txn_no: Some("2026030122001400000000000001".to_owned()),
         business_date: "2026-03-01".parse().ok(),
     };
-    assert_eq!(calls.debit(&withholding(), &debit_order()).await, Movement::Done(debited));
+    assert_eq!(calls.debit(&withholding(), &debit_order()).await, Movement::Done(DebitEnd::Taken(debited)));
     let other = DebitOrder { amount: "12.51".parse().unwrap(), ..debit_order() };
     assert_eq!(code(calls.debit(&withholding(), &other).await), "CONTRADICTION");
 }
@@ -155,6 +159,28 @@ async fn pages_of_gateways_and_silence_say_nothing() {
     let silent = calls(config(&format!("http://{}/gateway.do", listener.local_addr().unwrap()))).unwrap();
     assert_eq!(code(silent.refund(&refund_order()).await), "TIMEOUT");
     assert_eq!(code(silent.refund_result(&refund_order()).await), "TIMEOUT");
+}
+
+#[test]
+fn the_number_of_a_debit_is_its_orders_until_one_was_cancelled() {
+    for (cancelled, text) in [(0, ORDER.to_owned()), (1, format!("{ORDER}_2")), (u16::MAX, format!("{ORDER}_65536"))] {
+        assert_eq!((debit_no(cancelled).to_string(), text.parse()), (text.clone(), Ok(debit_no(cancelled))));
+        // Alipay takes letters, digits and underscores, 64 at the most.
+        assert!(text.len() <= 64);
+    }
+    for other in ["", "_2", &ORDER[1..], "20250310_2"] {
+        assert!(other.parse::<DebitNo>().is_err(), "{other}");
+    }
+    for other in ["_", "_0", "_1", "_02", "_+2", "_65537", "_2_2", "-2"] {
+        assert!(format!("{ORDER}{other}").parse::<DebitNo>().is_err(), "{other}");
+    }
+}
+
+#[test]
+fn a_refund_of_a_debit_names_the_trade_as_alipay_does() {
+    assert_eq!(of_trade(&refund_order()), json!({ "out_request_no": "R1", "out_trade_no": ORDER }));
+    let of_a_debit = RefundOrder { channel: withholding(), ..refund_order() };
+    assert_eq!(of_trade(&of_a_debit), json!({ "out_request_no": "R1", "trade_no": "T1" }));
 }
 
 #[test]

@@ -84,6 +84,16 @@ fn a_payment_is_captured_in_the_wallet_or_under_the_mandate_as_the_path_says() {
 }
 
 #[test]
+fn a_debit_after_a_cancelled_one_is_of_the_same_order_and_a_top_up_has_one_number() {
+    let number = [("out_trade_no", "CAEAQCAIBAEAQCAIBAEAQCAIBAEAQC_2")];
+    let events = facts(read(WITHHOLDING, &notice(&number)).unwrap());
+    assert_eq!(events[0].subject, order(StreamKind::Card).as_str());
+    assert_eq!(why(read(MINI, &notice(&number))), ("UNKNOWN_ORDER", "out_trade_no"));
+    let other = notice(&[("out_trade_no", "CAEAQCAIBAEAQCAIBAEAQCAIBAEAQC_1")]);
+    assert_eq!(why(read(WITHHOLDING, &other)), ("UNKNOWN_ORDER", "out_trade_no"));
+}
+
+#[test]
 fn a_payment_just_before_midnight_belongs_to_its_own_day() {
     let events = facts(read(MINI, &notice(&[("gmt_payment", "2025-03-10 23:59:59")])).unwrap());
     let Data::PaymentCaptured(data) = &events[0].data else { panic!() };

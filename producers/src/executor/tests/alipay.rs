@@ -6,10 +6,14 @@ use super::*;
 use crate::sandbox::PaymentRequest;
 
 async fn desk(script: Script) -> Desk {
+    desk_with(script, Policy::default()).await
+}
+
+async fn desk_with(script: Script, policy: Policy) -> Desk {
     let mut desk = Desk::new(script).await;
     let config = CallsConfig { timeout_ms: 500, alipay: desk.sandbox.alipay_config(), ..CallsConfig::default() };
     let publisher = Publisher::new(Arc::new(desk.log.clone()), TOPIC, desk.clock.clone());
-    desk.worker = Worker::new(publisher, Calls::new(config).unwrap(), Policy::default(), Duration::ZERO);
+    desk.worker = Worker::new(publisher, Calls::new(config).unwrap(), policy, Duration::ZERO);
     desk
 }
 
@@ -26,9 +30,14 @@ fn refund(tries: u8) -> Call {
 }
 
 fn debit(attempt: u16) -> Call {
+    debit_after(attempt, 0)
+}
+
+fn debit_after(attempt: u16, cancelled: u16) -> Call {
     Call::Debit {
         channel: "alipay-withholding".parse().unwrap(),
         attempt,
+        cancelled,
         agreement_no: "agreement-1".to_owned(),
         school: "school-1".parse().unwrap(),
         merchant: "第一食堂".to_owned(),
@@ -185,4 +194,158 @@ async fn a_trade_that_was_closed_unpaid_is_no_capture() {
     desk.perform(&Call::QueryPayment { channel, tries: 1 }, false, 0).await;
     let Data::PaymentOutcomeUnknown(unknown) = &desk.events()[0].data else { panic!("{:?}", desk.types()) };
     assert_eq!(unknown.response_code, "TRADE_CLOSED");
+}
+
+/// A debit that waits for its payer, for longer than anybody asks.
+fn waits() -> MoveStep {
+    MoveStep::Accepted { processing: 100 }
+}
+
+/// A debit that is taken without an answer, and of which Alipay tells nothing while it is asked about.
+fn taken_in_silence(cancels: Vec<MoveStep>) -> Script {
+    let mut trade_queries = vec![Delivery::Http500; 6];
+    trade_queries.push(Delivery::Prompt);
+    Script { cancels, trade_queries, ..debits([MoveStep::Http500ButDone]) }
+}
+
+/// The one event of a debit that was cancelled before anything was charged.
+fn closed(desk: &Desk) -> PaymentReversed {
+    let events = desk.events();
+    let [Event { data: Data::PaymentReversed(reversed), .. }] = &events[..] else { panic!("{:?}", desk.types()) };
+    assert_eq!((reversed.amount, reversed.capture_id), (Amount::ZERO, None));
+    assert_eq!((reversed.reason, reversed.method), (ReversalReason::CancelApi, Some(Method::Withholding)));
+    reversed.clone()
+}
+
+/// The two events of a debit that was cancelled after it had been taken, each perhaps told again.
+fn given_back(desk: &Desk) {
+    let events = desk.events();
+    let (Data::PaymentCaptured(captured), Data::PaymentReversed(reversed)) = (&events[0].data, &events[1].data) else {
+        panic!("{:?}", desk.types())
+    };
+    assert_eq!((captured.channel_txn_no.clone(), captured.evidence), (format!("D{}", card_order()), Evidence::Query));
+    assert_eq!((captured.amount, reversed.amount, reversed.attempt), (yuan("12.50"), yuan("12.50"), 1));
+    assert_eq!((reversed.capture_id, reversed.method), (Some(events[0].id), Some(Method::Withholding)));
+    let first = [events[0].id, events[1].id];
+    assert!(events.chunks(2).all(|told| told.iter().map(|event| event.id).eq(first)), "{:?}", desk.types());
+    assert_eq!((debit_there(desk).1, desk.books().refunded(&card_order())), ("12.50".to_owned(), yuan("12.50")));
+}
+
+#[tokio::test]
+async fn a_debit_that_nobody_pays_is_asked_about_six_times_then_cancelled_and_tried_again_under_a_new_number() {
+    let desk = desk(debits([waits(), MoveStep::Success])).await;
+    assert_eq!(desk.work(&debit(1)).await, 7);
+    let reversed = closed(&desk);
+    assert_eq!((reversed.attempt, reversed.channel_txn_no), (1, card_order().to_string()));
+    assert_eq!(desk.books().debits[card_order().as_str()].queries, 6);
+
+    assert_eq!(desk.work(&debit_after(2, 1)).await, 1);
+    let Data::PaymentCaptured(captured) = &desk.events()[1].data else { panic!("{:?}", desk.types()) };
+    assert_eq!(captured.channel_txn_no, format!("D{}_2", card_order()));
+    let books = desk.books();
+    let moved: Vec<_> = books.debits.values().map(|debit| debit.money_moved.to_string()).collect();
+    assert_eq!(moved, ["0.00", "12.50"], "{:?}", books.debits);
+
+    // And it can go back, though its number is not the order's.
+    let Call::Refund { refund_id, tries, .. } = refund(1) else { panic!() };
+    let (channel, channel_txn_no) = ("alipay-withholding".parse().unwrap(), captured.channel_txn_no.clone());
+    let back = Call::Refund { refund_id, tries, amount: yuan("12.50"), channel, channel_txn_no };
+    let payload = TaskPayload { order_id: card_order(), correlation_id: None, causation_id: None, call: back };
+    let attempt = Attempt { payload: &payload, unknown: false, tries: 0 };
+    assert_eq!(desk.worker.perform(attempt, future::ready(Ok::<_, Infallible>(true))).await, Next::Finish);
+    assert_eq!(desk.types()[2..], ["refund.submitted", "refund.completed"]);
+}
+
+#[tokio::test]
+async fn a_debit_that_was_taken_in_silence_is_cancelled_and_goes_back() {
+    let desk = desk(taken_in_silence(vec![])).await;
+    assert_eq!(desk.work(&debit(1)).await, 7);
+    given_back(&desk);
+}
+
+#[tokio::test]
+async fn a_debit_of_which_alipay_tells_in_time_is_not_cancelled() {
+    let trade_queries = vec![Delivery::Http500, Delivery::Http500, Delivery::Prompt];
+    let desk = desk(Script { trade_queries, ..debits([MoveStep::Http500ButDone]) }).await;
+    assert_eq!(desk.work(&debit(1)).await, 4);
+    assert_eq!((desk.types(), desk.books().refunds.len()), (vec!["payment.captured".to_owned()], 0));
+}
+
+#[tokio::test]
+async fn a_cancel_that_alipay_wants_again_is_asked_for_again_under_the_same_number() {
+    let busy = MoveStep::RefuseRetryable { code: "ACQ.SYSTEM_ERROR".to_owned() };
+    let desk = desk(Script { cancels: vec![busy.clone(), busy, MoveStep::Success], ..debits([waits()]) }).await;
+    assert_eq!(desk.work(&debit(1)).await, 9);
+    assert_eq!(closed(&desk).channel_txn_no, card_order().as_str());
+    assert_eq!(debit_there(&desk).1, "0.00");
+}
+
+#[tokio::test]
+async fn a_cancel_whose_answer_was_lost_is_found_by_the_question_and_is_the_same_fact() {
+    for lost in [MoveStep::Http500ButDone, MoveStep::ResetButDone] {
+        let desk = desk(Script { cancels: vec![lost.clone()], ..debits([waits()]) }).await;
+        assert_eq!(desk.work(&debit(1)).await, 8, "{lost:?}");
+        assert_eq!(closed(&desk).evidence, Evidence::Query);
+        let desk = self::desk(taken_in_silence(vec![lost.clone()])).await;
+        assert_eq!(desk.work(&debit(1)).await, 8, "{lost:?}");
+        given_back(&desk);
+    }
+    // It never arrived, and the debit is found to have been taken: that counts.
+    let desk = desk(taken_in_silence(vec![MoveStep::Http500NotDone])).await;
+    assert_eq!(desk.work(&debit(1)).await, 8);
+    assert_eq!((desk.types(), desk.books().refunds.len()), (vec!["payment.captured".to_owned()], 0));
+}
+
+#[tokio::test]
+async fn a_cancel_that_the_log_did_not_hear_of_is_told_once_it_does_whoever_asks() {
+    for script in [debits([waits()]), taken_in_silence(vec![])] {
+        let desk = desk(script.clone()).await;
+        for tries in 0..6 {
+            assert!(matches!(desk.perform(&debit(1), tries > 0, tries).await, Next::LeaveUnknown { .. }));
+        }
+        desk.log.crash();
+        assert!(matches!(desk.perform(&debit(1), true, 6).await, Next::LeaveUnknown { .. }));
+        desk.log.resume();
+        assert_eq!(desk.events(), []);
+        assert_eq!(desk.perform(&debit(1), true, 7).await, Next::Finish);
+        // Made anew by a rebuild, the task sends the debit first: the trade is closed, and then it asks.
+        assert!(matches!(desk.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
+        assert_eq!(desk.perform(&debit(1), true, 1).await, Next::Finish);
+        match script.trade_queries.is_empty() {
+            true => assert_eq!(desk.events()[0].id, desk.events()[1].id),
+            false => given_back(&desk),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_debit_that_alipay_does_not_know_cannot_be_cancelled_and_is_sent_under_its_number() {
+    let mut steps = vec![MoveStep::Http500NotDone; 6];
+    steps.push(MoveStep::Success);
+    let desk = desk(debits(steps)).await;
+    assert_eq!(desk.work(&debit(1)).await, 7);
+    assert_eq!((desk.types(), debit_there(&desk)), (vec!["payment.captured".to_owned()], (7, "12.50".to_owned())));
+}
+
+#[tokio::test]
+async fn a_debit_that_alipay_will_not_cancel_goes_on_as_it_would_without() {
+    let refused = || vec![MoveStep::RefuseFinal { code: "ACQ.CANCEL_NOT_ALLOWED".to_owned() }];
+    let desk = desk(taken_in_silence(refused())).await;
+    assert_eq!(desk.work(&debit(1)).await, 8);
+    assert_eq!((desk.types(), desk.books().refunds.len()), (vec!["payment.captured".to_owned()], 0));
+    let desk = self::desk(Script { cancels: refused(), ..debits([MoveStep::Accepted { processing: 7 }]) }).await;
+    desk.work(&debit(1)).await;
+    assert_eq!((desk.types(), debit_there(&desk).1), (vec!["payment.captured".to_owned()], "12.50".to_owned()));
+}
+
+#[tokio::test]
+async fn nothing_is_cancelled_by_who_has_lost_the_task_or_where_the_policy_says_never() {
+    let desk = desk(debits([waits()])).await;
+    assert!(matches!(desk.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
+    assert_eq!(desk.perform_if(&debit(1), true, 6, false).await, Next::Drop);
+    let never = Policy { withholding_queries: 0, ..Policy::default() };
+    let desk = desk_with(debits([waits()]), never).await;
+    assert!(matches!(desk.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
+    assert!(matches!(desk.perform(&debit(1), true, 40).await, Next::LeaveUnknown { .. }));
+    assert_eq!(desk.events(), []);
 }

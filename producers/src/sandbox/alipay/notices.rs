@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Trade, keys, written};
 use crate::{
-    calls::AlipayConfig,
+    calls::{AlipayConfig, DebitNo},
     sandbox::{Capture, NoticeStep, Outside, Sandbox, World, acquirer::times, books::MovementState},
     signature::{Form, alipay},
 };
@@ -53,17 +53,18 @@ impl Sandbox {
 
     /// Nobody pays in time, and the trade is closed: the other meaning of TRADE_CLOSED.
     pub fn close_trade(&self, channel: &Name, order_no: &OrderId, amount: Amount) {
+        let number = number_of(order_no);
         let url = self.outside.change(|world| {
-            if world.trade(order_no).is_some() || !world.alipay.closed.insert(order_no.clone()) {
+            if world.trade(&number).is_some() || !world.alipay.closed.insert(number.clone()) {
                 return None;
             }
-            self.outside.notice_url(world, channel, order_no)
+            self.outside.notice_url(world, channel, &number)
         });
         let Some(url) = url else { return };
         let now = self.outside.wall_time();
         let trade = Trade {
             channel: channel.clone(),
-            order_no: order_no.clone(),
+            number,
             trade_no: format!("T{order_no}"),
             amount,
             paid_at: String::new(),
@@ -77,11 +78,11 @@ impl Sandbox {
 impl Outside {
     /// Where Alipay tells of a trade: where the call that made it said, or at the door. Nowhere if the door would not take
     /// it for Alipay's.
-    fn notice_url(&self, world: &World, channel: &Name, order_no: &OrderId) -> Option<String> {
+    fn notice_url(&self, world: &World, channel: &Name, number: &DebitNo) -> Option<String> {
         if !self.is_told_by_alipay(channel) {
             return None;
         }
-        let told = world.alipay.notify_urls.get(order_no).cloned();
+        let told = world.alipay.notify_urls.get(number).cloned();
         told.or_else(|| Some(format!("{}/v1/notify/{channel}", world.door.as_ref()?.url)))
     }
 
@@ -96,13 +97,11 @@ impl Outside {
 
     /// Whether Alipay told of a payment, because its channel is one of Alipay's.
     pub(in crate::sandbox) fn told_by_alipay(self: &Arc<Self>, capture: &Capture, step: NoticeStep) -> bool {
-        let order_no = &capture.order_no;
-        let Some(url) = self.change(|world| self.notice_url(world, &capture.channel, order_no)) else {
-            return false;
-        };
+        let (order_no, number) = (&capture.order_no, number_of(&capture.order_no));
+        let Some(url) = self.change(|world| self.notice_url(world, &capture.channel, &number)) else { return false };
         let trade = Trade {
             channel: capture.channel.clone(),
-            order_no: order_no.clone(),
+            number,
             trade_no: capture.channel_txn_no.clone(),
             amount: capture.amount,
             paid_at: written(capture.captured_at),
@@ -114,12 +113,12 @@ impl Outside {
 
     /// Tells of what a call has brought about: of a debit, and of a refund.
     pub(super) fn tell_of(self: &Arc<Self>, content: &super::Content) {
-        let order_no = &content.out_trade_no;
+        let (number, order_no) = (&content.out_trade_no, &content.out_trade_no.order_no);
         let found = self.change(|world| {
-            let trade = world.trade(order_no)?;
-            let url = self.notice_url(world, &trade.channel, order_no)?;
-            let is_debit = world.books.debits.contains_key(order_no.as_str());
-            let debited = is_debit && world.alipay.told.insert(order_no.to_string());
+            let trade = world.trade(number)?;
+            let url = self.notice_url(world, &trade.channel, number)?;
+            let is_debit = world.books.debits.contains_key(&number.to_string());
+            let debited = is_debit && world.alipay.told.insert(number.to_string());
             let refund = world.books.refunds.get(&content.out_request_no);
             let is_done = refund.is_some_and(|refund| refund.state == MovementState::Done);
             let refunded = is_done && world.alipay.told.insert(content.out_request_no.clone());
@@ -174,7 +173,7 @@ impl Outside {
     fn of_trade(&self, trade: &Trade, status: &str) -> Form {
         let mut notice = self.notice("trade_status_sync");
         notice
-            .push("out_trade_no", trade.order_no.as_str())
+            .push("out_trade_no", trade.number.to_string())
             .push("trade_no", &trade.trade_no)
             .push("trade_status", status)
             .push("total_amount", trade.amount.to_string())
@@ -253,4 +252,9 @@ impl Outside {
             }
         }
     }
+}
+
+/// Of a trade of which none was cancelled before.
+fn number_of(order_no: &OrderId) -> DebitNo {
+    DebitNo { order_no: order_no.clone(), cancelled: 0 }
 }

@@ -7,12 +7,12 @@ use std::{
 
 use axum::extract::Path;
 use engine::clock::Clock;
-use schemas::{Stream, StreamKind};
+use schemas::{OrderId, Stream, StreamKind};
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
-    calls::{Calls, CallsConfig, DebitOrder, Movement as Answer, RefundOrder},
+    calls::{Calls, CallsConfig, DebitEnd, DebitOrder, Movement as Answer, RefundOrder},
     channels::ChannelsConfig,
     sandbox::{Capture, Door, MoveStep, NoticeStep, PaymentRequest, Sandbox, SandboxConfig, Script},
 };
@@ -90,7 +90,7 @@ fn refund(number: u8, request_no: &str, amount: &str) -> RefundOrder {
 
 fn debit(number: u8) -> DebitOrder {
     DebitOrder {
-        debit_no: order_no(number),
+        debit_no: DebitNo { order_no: order_no(number), cancelled: 0 },
         agreement_no: "agreement-1".to_owned(),
         school: "school-1".parse().unwrap(),
         merchant: "食堂".to_owned(),
@@ -166,7 +166,7 @@ async fn a_trade_that_nobody_paid_is_closed_as_well() {
     assert_eq!((text(form, "trade_status").as_str(), text(form, "total_amount").as_str()), ("TRADE_CLOSED", "8.00"));
     assert_eq!((form.get("gmt_payment"), form.get("gmt_refund")), (None, None));
     let answer = calls.debit_result(&mini(), &debit(1)).await;
-    assert!(matches!(answer, Answer::Refused { retryable: false, .. }), "{answer:?}");
+    assert_eq!(answer, Answer::Done(DebitEnd::Closed));
     pay(&sandbox, 2);
     sandbox.close_trade(&mini(), &order_no(2), "8.00".parse().unwrap());
     assert_eq!(text(&heard.wait_for(2).await[1].1, "trade_status"), "TRADE_SUCCESS");
@@ -184,12 +184,49 @@ async fn a_debit_is_told_where_its_call_says() {
     assert!(matches!(calls.debit_result(&channel, &debit(1)).await, Answer::Done(_)));
     let (told, form) = &heard.wait_for(1).await[0];
     assert_eq!((told.as_str(), text(form, "trade_no")), ("alipay-withholding", format!("D{}", order_no(1))));
-    let back = RefundOrder { channel, ..refund(1, "R1", "12.50") };
+    let back = RefundOrder { channel, channel_txn_no: format!("D{}", order_no(1)), ..refund(1, "R1", "12.50") };
     assert!(matches!(calls.refund(&back).await, Answer::Done(_)));
     let (told, form) = &heard.wait_for(2).await[1];
     assert_eq!((told.as_str(), text(form, "trade_status").as_str()), ("alipay-withholding", "TRADE_CLOSED"));
-    // What was debited and given back was debited all the same.
-    assert!(matches!(calls.debit_result(&back.channel, &debit(1)).await, Answer::Done(_)));
+    // A question does not tell by whom it was given back.
+    let end = calls.debit_result(&back.channel, &debit(1)).await;
+    assert!(matches!(end, Answer::Done(DebitEnd::GivenBack(_))), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_cancel_closes_what_is_not_paid_gives_back_what_is_and_says_nothing_of_what_is_not_there() {
+    let heard = Heard::default();
+    let (sandbox, calls) = sandbox(&heard, 0).await;
+    let channel: Name = "alipay-withholding".parse().unwrap();
+    assert_eq!(calls.cancel_debit(&channel, &debit(1)).await, Some(Answer::NotKnown));
+
+    let waits = vec![MoveStep::Accepted { processing: 0 }];
+    sandbox.set_script(&order_no(2), Script { debits: waits, ..Script::default() });
+    assert_eq!(calls.debit(&channel, &debit(2)).await, Answer::UnderWay);
+    for _ in 0..2 {
+        assert_eq!(calls.cancel_debit(&channel, &debit(2)).await, Some(Answer::Done(DebitEnd::Closed)));
+    }
+    assert_eq!(calls.debit(&channel, &debit(2)).await, Answer::UnderWay);
+    assert_eq!(calls.debit_result(&channel, &debit(2)).await, Answer::Done(DebitEnd::Closed));
+
+    assert!(matches!(calls.debit(&channel, &debit(3)).await, Answer::Done(DebitEnd::Taken(_))));
+    for _ in 0..2 {
+        let answer = calls.cancel_debit(&channel, &debit(3)).await;
+        let Some(Answer::Done(DebitEnd::GivenBack(back))) = answer else { panic!("{answer:?}") };
+        assert_eq!(back.channel_txn_no, Some(format!("D{}", order_no(3))));
+        assert!(back.business_date.is_some());
+    }
+    assert_eq!(sandbox.books().refunded(&order_no(3)), "12.50".parse().unwrap());
+    assert_eq!(heard.wait_for(1).await.len(), 1, "the debit's own notice");
+
+    let refused = |retryable: bool| match retryable {
+        true => MoveStep::RefuseRetryable { code: "BUSY".to_owned() },
+        false => MoveStep::RefuseFinal { code: "ACQ.TRADE_CANCEL_TIME_OUT".to_owned() },
+    };
+    sandbox.set_script(&order_no(4), Script { cancels: vec![refused(true), refused(false)], ..Script::default() });
+    assert_eq!(calls.cancel_debit(&channel, &debit(4)).await, Some(Answer::UnderWay));
+    let answer = calls.cancel_debit(&channel, &debit(4)).await;
+    assert!(matches!(answer, Some(Answer::Refused { .. })), "{answer:?}");
 }
 
 #[tokio::test]

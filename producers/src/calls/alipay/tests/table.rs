@@ -25,6 +25,16 @@ fn word<T>(answer: &Movement<T>) -> &'static str {
     }
 }
 
+/// Likewise, of a debit.
+fn end(answer: &Movement<DebitEnd>) -> &'static str {
+    match answer {
+        Movement::Done(DebitEnd::Taken(_)) => "taken",
+        Movement::Done(DebitEnd::GivenBack(_)) => "given back",
+        Movement::Done(DebitEnd::Closed) => "closed",
+        other => word(other),
+    }
+}
+
 #[test]
 fn every_code_of_a_refund() {
     for (code, sub_code, meaning) in [
@@ -69,7 +79,7 @@ fn every_code_of_a_debit() {
         ("20000", "isp.unknow-error", "unknown"),
         ("40004", "ACQ.SYSTEM_ERROR", "unknown"),
         ("40004", "ACQ.TRADE_HAS_SUCCESS", "under way"),
-        ("40004", "ACQ.TRADE_HAS_CLOSE", "refused!"),
+        ("40004", "ACQ.TRADE_HAS_CLOSE", "under way"),
         ("40004", "ACQ.CONTEXT_INCONSISTENT", "unknown"),
         ("40004", "ACQ.BUYER_BALANCE_NOT_ENOUGH", "refused!"),
         ("40004", "ACQ.BUYER_BANKCARD_BALANCE_NOT_ENOUGH", "refused!"),
@@ -148,16 +158,16 @@ fn every_status_of_a_trade() {
     };
     let (at, order_no) = ("2026-03-01 08:30:00", ORDER.parse().unwrap());
     for (status, paid_at, debit, is_payment) in [
-        ("TRADE_SUCCESS", at, "done", true),
-        ("TRADE_FINISHED", at, "done", true),
+        ("TRADE_SUCCESS", at, "taken", true),
+        ("TRADE_FINISHED", at, "taken", true),
         ("WAIT_BUYER_PAY", "", "not known", false),
         // Closed, because nobody paid, or because all went back.
-        ("TRADE_CLOSED", "", "refused!", false),
-        ("TRADE_CLOSED", at, "done", false),
+        ("TRADE_CLOSED", "", "closed", false),
+        ("TRADE_CLOSED", at, "given back", false),
         ("TRADE_PENDING", "", "unknown", false),
     ] {
         let answer = trade(status, paid_at, "12.50");
-        assert_eq!(word(&answer.debit_result(&debit_order())), debit, "{status} {paid_at}");
+        assert_eq!(end(&answer.debit_result(&debit_order())), debit, "{status} {paid_at}");
         assert_eq!(answer.payment(&order_no).is_some(), is_payment, "{status} {paid_at}");
     }
     assert_eq!(word(&trade("TRADE_SUCCESS", at, "12.51").debit_result(&debit_order())), "unknown");
@@ -165,6 +175,55 @@ fn every_status_of_a_trade() {
         assert_eq!(trade("TRADE_SUCCESS", at, unreadable).payment(&order_no), None);
         assert_eq!(trade("TRADE_SUCCESS", at, unreadable).why_unpaid(), "UNREADABLE");
     }
+    let of_another_attempt = DebitOrder { debit_no: debit_no(1), ..debit_order() };
+    for (status, paid_at) in [("TRADE_SUCCESS", at), ("TRADE_CLOSED", at), ("TRADE_CLOSED", "")] {
+        assert_eq!(end(&trade(status, paid_at, "12.50").debit_result(&of_another_attempt)), "unknown", "{status}");
+    }
     let other: OrderId = "CBBBBBBBBBBBBBBBBBBBBBBBBBBBBB".parse().unwrap();
     assert_eq!(trade("TRADE_SUCCESS", at, "12.50").payment(&other), None);
+}
+
+#[test]
+fn every_action_of_a_cancel() {
+    for (action, again, trade_no, meaning) in [
+        ("close", "N", "T1", "closed"),
+        ("close", "N", "", "closed"),
+        ("refund", "N", "T1", "given back"),
+        // Without its number, nobody can say which money it was; the question brings it.
+        ("refund", "N", "", "unknown"),
+        // Alipay knows of no such trade.
+        ("", "N", "", "not known"),
+        ("", "", "", "not known"),
+        ("reopen", "N", "T1", "unknown"),
+        ("close", "Y", "T1", "under way"),
+    ] {
+        let answer = json!({"code": "10000", "out_trade_no": ORDER, "action": action, "retry_flag": again,
+            "trade_no": trade_no});
+        assert_eq!(end(&read(answer).cancel(&debit_order())), meaning, "{action} {again} {trade_no}");
+    }
+    for action in ["close", "refund"] {
+        let answer = json!({"code": "10000", "out_trade_no": format!("{ORDER}_2"), "action": action, "trade_no": "T1"});
+        assert_eq!(end(&read(answer).cancel(&debit_order())), "unknown", "{action} of another debit");
+    }
+}
+
+#[test]
+fn every_code_of_a_cancel() {
+    for (code, sub_code, again, meaning) in [
+        ("40004", "ACQ.SELLER_BALANCE_NOT_ENOUGH", "Y", "under way"),
+        ("40004", "ACQ.SYSTEM_ERROR", "Y", "under way"),
+        ("40004", "ACQ.SYSTEM_ERROR", "", "unknown"),
+        ("40004", "AQC.SYSTEM_ERROR", "N", "unknown"),
+        ("20000", "isp.unknow-error", "", "unknown"),
+        ("40004", "ACQ.SELLER_BALANCE_NOT_ENOUGH", "N", "refused"),
+        ("40004", "ACQ.CANCEL_NOT_ALLOWED", "N", "refused!"),
+        ("40004", "ACQ.TRADE_CANCEL_TIME_OUT", "N", "refused!"),
+        ("40004", "ACQ.TRADE_HAS_FINISHED", "N", "refused!"),
+        ("40004", "ACQ.REASON_TRADE_BEEN_FREEZEN", "N", "refused!"),
+        ("40004", "ACQ.REASON_TRADE_REFUND_FEE_ERR", "N", "refused!"),
+        ("40006", "isv.insufficient-isv-permissions", "", "refused!"),
+    ] {
+        let answer = read(json!({"code": code, "msg": "m", "sub_code": sub_code, "retry_flag": again}));
+        assert_eq!(end(&answer.cancel(&debit_order())), meaning, "{code} {sub_code} {again}");
+    }
 }
