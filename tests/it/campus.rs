@@ -8,7 +8,7 @@ use ledger::{
     play::{Stage, yuan},
 };
 use ledger_tests::{monday, stage_at};
-use producers::sandbox::{MoveStep, SandboxConfig, Script};
+use producers::sandbox::{MoveStep, NoticeStep, SandboxConfig, Script};
 use projections::report;
 use schemas::{
     Data, OrderId,
@@ -180,6 +180,49 @@ async fn s29_a_debit_declined_three_times_stays_an_aged_receivable_and_keeps_its
     let more = stage.request("/v1/purchases", POS, "-", &sale(CARD, 2, "1.00", "withholding")).await?;
     assert_eq!(more.verdict, "MANDATE_BLOCKED");
     stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_debit_that_nobody_pays_is_cancelled_at_alipay_and_the_next_one_has_a_number_of_its_own() -> Result<()> {
+    let waits = MoveStep::Accepted { processing: 100 };
+    let (stage, id) = cancelled(Script { debits: vec![waits, MoveStep::Success], ..Script::default() }).await?;
+    assert_eq!(
+        (status(&stage, &id).await?.as_str(), count(&stage, &id, "payment.reversed").await?),
+        ("awaiting_debit", 1)
+    );
+    assert_eq!(balances(&stage, [1110, 1210, 2140]).await?, ["0.00", "12.50", "-12.50"]);
+    stage.wait(3600).await?;
+    assert_eq!(status(&stage, &id).await?, "completed");
+    assert_eq!(balances(&stage, [1110, 1210, 2140]).await?, ["12.50", "0.00", "-12.50"]);
+    let numbers: Vec<_> = stage.sandbox.books().debits.into_keys().collect();
+    assert_eq!(numbers, [id.to_string(), format!("{id}_2")]);
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_debit_that_is_cancelled_after_all_goes_back_and_is_left_to_a_person() -> Result<()> {
+    let silent = Script { debits: vec![MoveStep::Http500ButDone], queries_too_early: 6, ..Script::default() };
+    let (stage, id) = cancelled(Script { notice: Some(NoticeStep::Never), ..silent }).await?;
+    stage.wait(86_400).await?;
+    assert_eq!(status(&stage, &id).await?, "uncollected");
+    assert_eq!(balances(&stage, [1110, 1210, 2140]).await?, ["0.00", "12.50", "-12.50"]);
+    let books = stage.sandbox.books();
+    assert_eq!((books.debits.len(), books.refunded(&id)), (1, yuan("12.50")?));
+    stage.close().await
+}
+
+/// A purchase whose debit Alipay does not call paid however often it is asked, until it is cancelled.
+async fn cancelled(debit: Script) -> Result<(Stage, OrderId)> {
+    let played = SandboxConfig { default: debit, ..SandboxConfig::default() };
+    let stage =
+        Stage::open_by(ledger_tests::config().await?, Clock::simulated(monday("10:00:00")?.to_utc()), played).await?;
+    sign(&stage, CARD).await?;
+    let id = bought(&stage, &sale(CARD, 1, "12.50", "withholding")).await?;
+    for wait in [10, 20, 40, 80, 160, 320] {
+        assert_eq!(count(&stage, &id, "payment.reversed").await?, 0);
+        stage.wait(wait).await?;
+    }
+    Ok((stage, id))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -53,7 +53,7 @@ pub struct Policy {
     pub withholding_channel: Name,
     /// After how many seconds a declined debit is tried again; then it is uncollected.
     pub withholding_retry_s: Vec<u32>,
-    /// How often the channel is asked about a debit whose outcome stays unknown before it is cancelled (撤销), where the
+    /// At which question about a debit it is cancelled (撤销) if the channel says that it is not paid yet, where the
     /// channel can do that; 0: it is never cancelled.
     pub withholding_queries: u16,
     pub offline: Offline,

@@ -1,6 +1,6 @@
 //! A call that moves value. An outcome that is not known is asked for; the call goes out again only when the other side does
-//! not know it after the settling time, under the same number and with the same amount. Where it can be cancelled, it is after
-//! so many questions; what is done counts, before that and after it.
+//! not know it after the settling time, under the same number and with the same amount. Where it can be cancelled, it is,
+//! if it is still not done after so many questions; what is done counts, before that and after it.
 
 use chrono::{NaiveDate, TimeDelta};
 use rules::{business_day::business_day, policy::Policy};
@@ -23,7 +23,7 @@ pub(super) trait Mover {
     /// Send it.
     async fn send(&self, calls: &Calls) -> Movement<Self::Done>;
 
-    /// After how many questions without an outcome it is cancelled; 0 for never.
+    /// At which question it is cancelled if the answer is that it is not done; 0 for never.
     fn questions(&self, _: &Policy) -> u16 {
         0
     }
@@ -67,7 +67,8 @@ impl Worker {
                 Movement::NotKnown | Movement::Refused { .. } if attempt.tries == 0 => {
                     return self.ask_later(attempt, "it may still be on its way".to_owned());
                 }
-                answer @ (Movement::NotKnown | Movement::UnderWay | Movement::Unknown { .. })
+                // Without an answer nothing is cancelled: it may have been done, and be good.
+                answer @ (Movement::NotKnown | Movement::UnderWay)
                     if is_asked_enough(attempt, mover.questions(&self.policy)) =>
                 {
                     open = Some(answer);
