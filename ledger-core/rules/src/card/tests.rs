@@ -161,3 +161,13 @@ fn what_the_channel_says_without_proof_is_asked_about_on_schedule_until_the_orde
     world.read(1, by_bestpay("b1", "50.00"));
     assert_eq!((world.status(1), world.count("confirmation.requested")), (OrderStatus::PaidUnconfirmed, 1));
 }
+
+#[test]
+fn a_doubt_about_which_nobody_could_ask_before_the_order_lapsed_stays_one() {
+    let mut world = World::of(StreamKind::Card, "10:00:00");
+    let doubt = PaymentOutcomeUnknown { attempt: 1, tries: 0, response_code: "90".into(), next_query_at: None };
+    world.read(1, top_up("50.00")).read(1, doubt.clone()).wait(1800);
+    assert_eq!((world.status(1), world.order(1).expired_at), (OrderStatus::PaymentUnknown, Some(world.now)));
+    world.read(1, PaymentOutcomeUnknown { tries: 1, ..doubt });
+    assert_eq!(world.status(1), OrderStatus::Expired);
+}

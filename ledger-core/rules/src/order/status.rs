@@ -55,7 +55,7 @@ statuses! {
         ConfirmedUnfunded = "confirmed_unfunded" / "已核销未见支付",
         /// Nobody can say yet whether money was taken. Where the ledger itself asks the channel, it does so until the
         /// order lapses; what it has not found by then was not paid, and the order is expired (the payment stays unknown
-        /// on its own track). Where it does not, the channel alone can tell, so that lapsing settles nothing.
+        /// on its own track). Where it does not, or had not asked by then, lapsing settles nothing.
         PaymentUnknown = "payment_unknown" / "支付结果未知",
         Reversed = "reversed" / "已冲正",
         Declined = "declined" / "支付失败",
@@ -135,8 +135,10 @@ impl Order {
         }
     }
 
+    /// The ledger has asked, and found nothing. While nobody has asked, the doubt stays.
     fn was_asked_about_until_it_lapsed(&self) -> bool {
-        self.expired_at.is_some() && self.request.as_ref().is_some_and(|request| request.data.payment_is_queried())
+        let is_ours_to_ask = self.request.as_ref().is_some_and(|request| request.data.payment_is_queried());
+        is_ours_to_ask && self.expired_at.is_some() && self.payment_unknown.is_some_and(|unknown| unknown.tries > 0)
     }
 
     /// Money that is both booked and gone back, more back than taken (a dispute included), or two payments with nothing decided.
