@@ -2,7 +2,7 @@
 //! takes all that wait into one file. Whoever takes a task first has it: a refund that the coordinator still cancels is in
 //! no file, and one that is in a file cannot be cancelled.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use data_encoding::HEXLOWER;
 use deadpool_postgres::Pool;
@@ -48,6 +48,8 @@ pub enum RefundFileError {
     Postgres(#[from] WaitError),
     #[error("the log did not acknowledge: {0}; export again, nothing has been released")]
     Log(#[from] AppendError),
+    #[error("the file cannot be written: {0}; export again, nothing has been released")]
+    Write(#[source] io::Error),
     #[error("the refunds of one file are more than an amount can say: {0}")]
     Total(#[from] AmountError),
     #[error("another export took the same refunds: release that file, and export again for what is left")]
@@ -69,13 +71,15 @@ pub async fn waiting(pool: &Pool, channel: &Name) -> Result<Vec<Waiting>, WaitEr
     Ok(task::held(pool).await?.into_iter().filter_map(read).collect())
 }
 
-/// Takes every refund of `channel` that waits, tells the log that it goes out under `file_name`, and answers the file.
-/// Nothing of it may be released before this has answered; a crash before leaves all of them waiting.
+/// Takes every refund of `channel` that waits, lets `write` put the file's text where it lasts, tells the log that it goes
+/// out under `file_name`, and answers the file. Nothing of it may be released before this has answered; a crash before
+/// leaves all of them waiting.
 pub async fn export(
     pool: &Pool,
     publisher: &Publisher,
     channel: &Name,
     file_name: &str,
+    write: impl FnOnce(&str) -> io::Result<()>,
 ) -> Result<Exported, RefundFileError> {
     let mut refunds = waiting(pool, channel).await?;
     let keys: Vec<String> = refunds.iter().map(|refund| refund.key.clone()).collect();
@@ -87,6 +91,7 @@ pub async fn export(
     if refunds.is_empty() {
         return Ok(Exported { refunds, text, sha256, total });
     }
+    write(&text).map_err(RefundFileError::Write)?;
     let now = shanghai(&publisher.clock().now());
     let mut events: Vec<Event> = refunds.iter().map(|refund| submitted(refund, now)).collect();
     let exported = RefundFileExported {

@@ -25,7 +25,7 @@ use read::*;
 pub const CONTENT_TYPE: &str = "application/json";
 
 /// The longest number or name by which a fact is known.
-const IDENTITY_CHARS_MAX: usize = 128;
+pub(crate) const IDENTITY_CHARS_MAX: usize = 128;
 
 /// At most so much is said about a refusal.
 const DETAIL_CHARS_MAX: usize = 400;

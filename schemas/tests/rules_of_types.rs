@@ -19,6 +19,7 @@ const UNPOSTED: &str = include_str!("../golden/ledger.confirmation.revoked.v1/4-
 const RETURNED: &str = include_str!("../golden/ledger.confirmation.revoked.v1/5-returned-to-the-merchant.json");
 const BANK_UNDID: &str = include_str!("../golden/ledger.confirmation.revoked.v1/1-in-full.json");
 const DISPUTE: &str = include_str!("../golden/ledger.chargeback.closed.v1/3-lost-and-borne-by-the-school.json");
+const GIVEN_UP: &str = include_str!("../golden/ledger.withholding.uncollected.v1/1-given-up.json");
 const COPY: &str = include_str!("../golden/ledger.receipt.reprinted.v1/3-copy-with-its-hash.json");
 const ADJUSTED: &str = include_str!("../golden/ledger.fee-item.adjusted.v1/1-reduced-by-a-scholarship.json");
 const GRANTED: &str = include_str!("../golden/ledger.subsidy.granted.v1/1-for-a-month.json");
@@ -66,6 +67,11 @@ fn item(golden: &str, list: &str, accounts: Value) -> Answer {
 fn broken_rules() -> Vec<(&'static str, Answer)> {
     vec![
         ("a capture of nothing", nothing(CAPTURE)),
+        ("a merchant that no index takes", field(RETURNED, "merchant", "m".repeat(129))),
+        ("a fee item that no index takes", field(UNPOSTED, "fee_item", "f".repeat(129))),
+        ("a fee item of a dispute that no index takes", field(DISPUTE, "fee_item", "f".repeat(129))),
+        ("an item for a merchant that no index takes", item(REMITTANCE, "items", json!({"merchant": "m".repeat(129)}))),
+        ("a merchant of a debit that no index takes", field(GIVEN_UP, "merchant", "m".repeat(129))),
         ("a whole card number", field(CAPTURE, "instrument_masked", "6228480402564890018")),
         ("a net that does not add up", field(SETTLEMENT, "net", "7085.81")),
         ("a carried_in that is owed to us", field(SETTLEMENT, "carried_in", "1.00")),

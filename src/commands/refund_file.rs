@@ -32,13 +32,15 @@ pub async fn run(config: Config, channel: &Name, file: Option<&Path>) -> Result<
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut written = tempfile::NamedTempFile::new_in(folder)
         .with_context(|| format!("nothing can be written to {}", folder.display()))?;
-    let exported = refund_file::export(&house.pool, &house.publisher(), channel, name).await?;
+    let write = |text: &str| {
+        written.write_all(text.as_bytes())?;
+        written.as_file().sync_all()
+    };
+    let exported = refund_file::export(&house.pool, &house.publisher(), channel, name, write).await?;
     if exported.refunds.is_empty() {
         eprintln!("no refund of {channel} waits; no file was written");
         return Ok(());
     }
-    written.write_all(exported.text.as_bytes())?;
-    written.as_file().sync_all()?;
     written.persist(file).with_context(|| format!("{} cannot be written", file.display()))?;
     println!("{}", rows(&exported.refunds));
     let (lines, total, sha256) = (exported.refunds.len(), exported.total, exported.sha256);

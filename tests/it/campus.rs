@@ -136,6 +136,38 @@ async fn s27_an_offline_purchase_within_the_window_is_debited_when_uploaded_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sale_that_was_asked_for_online_and_made_offline_after_all_is_one_purchase() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    sign(&stage, CARD).await?;
+    let sale = sale(CARD, 1, "12.50", "withholding");
+    let asked = bought(&stage, &sale).await?;
+    let upload = offline(sale, "2025-03-10T10:00:00+08:00", "2025-03-10T09:00:00+08:00");
+    assert_eq!(stage.admitted("/v1/offline-purchases", POS, "-", &upload).await?, asked);
+    stage.rest().await?;
+    assert_eq!((count(&stage, &asked, "purchase.posted").await?, stage.sandbox.books().debits.len()), (1, 1));
+    assert_eq!(balances(&stage, [1110, 1210, 2140]).await?, ["12.50", "0.00", "-12.50"]);
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_of_tomorrow_is_refused_since_it_would_count_for_the_limit_of_another_day() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    for (path, when) in [("/v1/purchases", "requested_at"), ("/v1/offline-purchases", "occurred_at")] {
+        let mut sale = offline(sale(CARD, 1, "9.90", "card_balance"), "", "2025-03-10T09:00:00+08:00");
+        sale.as_object_mut()
+            .context("an object")?
+            .retain(|name, _| path.contains("offline") || !OFFLINE.contains(&&**name));
+        sale[when] = "2025-03-11T00:10:00+08:00".into();
+        let refusal = stage.request(path, POS, "-", &sale).await.unwrap_err().to_string();
+        assert!(refusal.contains("INVALID_DATA") && refusal.contains("lies in the future"), "{path}: {refusal}");
+    }
+    stage.close().await
+}
+
+/// What only a sale that was made offline tells.
+const OFFLINE: [&str; 3] = ["occurred_at", "code_id", "code_issued_at"];
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s28_a_purchase_on_an_expired_code_posts_nothing_and_is_one_break_however_often_it_is_uploaded() -> Result<()> {
     let stage = stage_at("12:00:00").await?;
     sign(&stage, CARD).await?;

@@ -1,6 +1,8 @@
 //! Acceptance scenarios of the BestPay web top-up of campus cards, through the door and the sandbox, each named by its
 //! rule.
 
+use std::io;
+
 use anyhow::Result;
 use engine::clock::Clock;
 use ledger::{
@@ -81,7 +83,10 @@ async fn s17_a_credit_refused_for_good_stands_in_the_refund_file_once_until_its_
     );
 
     let (bestpay, publisher): (Name, _) = (BESTPAY.parse()?, stage.house.publisher());
-    let exported = export(&stage.house.pool, &publisher, &bestpay, "20250311.txt").await?;
+    let full = |_: &str| Err(io::Error::from(io::ErrorKind::StorageFull));
+    let failed = export(&stage.house.pool, &publisher, &bestpay, "20250311.txt", full).await.unwrap_err().to_string();
+    assert!(failed.contains("export again"), "{failed}");
+    let exported = export(&stage.house.pool, &publisher, &bestpay, "20250311.txt", |_| Ok(())).await?;
     let [refund] = &*exported.refunds else { panic!("one refund, not {:?}", exported.refunds) };
     assert_eq!((&refund.order_id, refund.amount, exported.total), (&id, yuan("200.00")?, yuan("200.00")?));
     let lines: Vec<Vec<&str>> = exported.text.lines().map(|line| line.split('|').skip(1).collect()).collect();
@@ -89,7 +94,7 @@ async fn s17_a_credit_refused_for_good_stands_in_the_refund_file_once_until_its_
     stage.rest().await?;
 
     let ends = stage.house.ends().await?;
-    let again = export(&stage.house.pool, &publisher, &bestpay, "20250311-2.txt").await?;
+    let again = export(&stage.house.pool, &publisher, &bestpay, "20250311-2.txt", |_| Ok(())).await?;
     assert_eq!((again.refunds.len(), again.text.as_str()), (0, ""));
     stage.rest().await?;
     assert_eq!(stage.house.ends().await?, ends, "nothing was appended");
@@ -122,7 +127,7 @@ async fn two_exports_at_once_release_a_refund_in_one_file_only() -> Result<()> {
     for card in 0..5 {
         topped_up(&stage, BESTPAY, &format!("closed {card}"), "200.00", closed_card()).await?;
         let (bestpay, publisher): (Name, _) = (BESTPAY.parse()?, stage.house.publisher());
-        let export = |name| export(&stage.house.pool, &publisher, &bestpay, name);
+        let export = |name| export(&stage.house.pool, &publisher, &bestpay, name, |_| Ok(()));
         let (one, other) = tokio::join!(export("1.txt"), export("2.txt"));
         let released: usize = [&one, &other].into_iter().flatten().map(|exported| exported.refunds.len()).sum();
         assert_eq!(released, 1, "{one:?} {other:?}");

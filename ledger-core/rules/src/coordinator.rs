@@ -4,7 +4,7 @@
 
 use chrono::TimeDelta;
 use schemas::{
-    Amount, Balance, Data, Name, Stream,
+    Amount, Balance, Data, Name, OrderId, Stream,
     events::{ExpiryRule, FeeLine, Method, OrderExpired},
 };
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ pub enum When {
 
 /// The calls that an order wants now. Only decisions that have been read back from the log count, so that nothing
 /// leaves the house before the log has its reason.
-pub fn wanted_calls(order: &Order, stream: &Stream, policy: &Policy) -> Vec<Wanted> {
+pub fn wanted_calls(id: &OrderId, order: &Order, policy: &Policy) -> Vec<Wanted> {
     let refunds = order.refunds.iter().filter_map(|(id, refund)| {
         let (tries, due_at) = refund.next_try(policy).filter(|_| refund.read_back)?;
         let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id)?;
@@ -143,11 +143,11 @@ pub fn wanted_calls(order: &Order, stream: &Stream, policy: &Policy) -> Vec<Want
             submitted: refund.submitted >= tries,
         })
     });
-    let fulfilment = wanted_fulfilment(order, stream);
+    let fulfilment = wanted_fulfilment(order, &id.stream());
     fulfilment
         .into_iter()
-        .chain(wanted_payment_query(order, policy))
-        .chain(wanted_debit(order, policy))
+        .chain(wanted_payment_query(id, order, policy))
+        .chain(wanted_debit(id, order, policy))
         .chain(refunds)
         .collect()
 }
@@ -210,7 +210,7 @@ fn wanted_fulfilment(order: &Order, stream: &Stream) -> Option<Wanted> {
 
 /// Somebody has said something about a payment of which nothing is proven: the channel is asked, for as long as the
 /// schedule lasts and the order may still be paid.
-fn wanted_payment_query(order: &Order, policy: &Policy) -> Option<Wanted> {
+fn wanted_payment_query(id: &OrderId, order: &Order, policy: &Policy) -> Option<Wanted> {
     let request = &order.request.as_ref()?.data;
     let over = !order.captures.is_empty() || order.declined.is_some() || order.expired_at.is_some() || order.cancelled;
     if !request.payment_is_queried() || over || order.accepted_until().is_none() {
@@ -221,17 +221,17 @@ fn wanted_payment_query(order: &Order, policy: &Policy) -> Option<Wanted> {
     let wait = policy.payment_query_s.get(usize::from(asked))?;
     let tries = asked.checked_add(1)?;
     Some(Wanted {
-        key: format!("payment/{}/{tries}", order.correlation_id?),
+        key: format!("payment/{id}/{tries}"),
         call: Call::QueryPayment { channel: request.channel().clone(), tries },
         when: When::NotBefore(first + TimeDelta::seconds((*wait).into())),
         submitted: false,
     })
 }
 
-fn wanted_debit(order: &Order, policy: &Policy) -> Option<Wanted> {
+fn wanted_debit(id: &OrderId, order: &Order, policy: &Policy) -> Option<Wanted> {
     let (attempt, posted, amount) = purchase::wanted_debit(order)?;
     Some(Wanted {
-        key: format!("debit/{}/{attempt}", order.correlation_id?),
+        key: format!("debit/{id}/{attempt}"),
         call: Call::Debit {
             channel: policy.withholding_channel.clone(),
             attempt,

@@ -260,7 +260,8 @@ fn last_code(order: &Order) -> String {
     match last_in_vain(order) {
         _ if order.has_money() => "DEBIT_INCOMPLETE".to_owned(),
         _ if !order.captures.is_empty() => "DEBIT_UNDONE".to_owned(),
-        Some(tried) => tried.code.clone(),
+        // What the channel wrote may be as long as a record; a decision must fit into one.
+        Some(tried) => format!("{:.200}", tried.code),
         None => "NO_MANDATE".to_owned(),
     }
 }

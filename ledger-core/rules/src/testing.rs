@@ -143,7 +143,7 @@ impl World {
     }
 
     pub fn wanted(&self, number: u8) -> Vec<Wanted> {
-        coordinator::wanted_calls(self.order(number), &self.stream, &self.policy)
+        coordinator::wanted_calls(&self.order_id(number), self.order(number), &self.policy)
     }
 
     pub fn count(&self, event_type: &str) -> usize {

@@ -266,7 +266,7 @@ impl Coordinator {
             };
             let correlation_id = order.state.correlation_id;
             unwanted.extend(unwanted_calls(&order.state));
-            wanted.extend(wanted_calls(&order.state, &id.stream(), &self.policy).into_iter().map(|call| {
+            wanted.extend(wanted_calls(&id, &order.state, &self.policy).into_iter().map(|call| {
                 let due_at = match call.when {
                     When::Now => Some(now),
                     When::NotBefore(time) => Some(time),

@@ -211,13 +211,12 @@ pub(super) fn asked_for_at(data: &Data) -> Option<&'static str> {
     }
 }
 
-/// The order that an event is about, if the order says whether the speaker has to do with it. Money that came in says
-/// so by itself.
+/// The order that an event is about, if the order says whether the speaker has to do with it.
 pub fn order_to_look_at<'a>(source: &Source, event: &'a Event) -> Option<&'a str> {
     let says_itself = match &event.data {
         // A copy of a slip is no evidence, whoever brings it.
         Data::ChargebackRepresented(_) => false,
-        data => source.role == Role::Operator || matches!(data, Data::PaymentCaptured(_)),
+        _ => source.role == Role::Operator,
     };
     (event.data.about() == About::Order && !says_itself).then_some(&event.subject)
 }
@@ -236,6 +235,14 @@ fn check_order(source: &Source, event: &Event, order: &Order) -> Result<(), Refu
     {
         let detail = "this is a reprinted slip, which no issuer takes as evidence; find the slip that was signed";
         return Err(Refusal::new(RefusalCode::InvalidData, detail));
+    }
+    if let Data::PaymentCaptured(data) = &event.data {
+        // Money that came in says so by itself, once: the same transaction told at another channel is no second payment.
+        let mut others = order.captures.iter().filter(|known| known.channel != data.channel);
+        return match others.find(|known| known.channel_txn_no == data.channel_txn_no) {
+            Some(known) => Err(not_yours(format!("{} was paid through {}", known.channel_txn_no, known.channel))),
+            None => Ok(()),
+        };
     }
     let request = order.request.as_ref().map(|request| &request.data);
     let own = match source.role {

@@ -114,10 +114,10 @@ pub fn place_in(tx: &mut Transaction<'_>, places: &[(Uuid, Position)]) -> Result
     Ok(())
 }
 
-/// Takes note of an idempotency key. False when it was used with another request.
+/// Takes note of an idempotency key. False when its owner used it with another request.
 pub async fn note_request(
     pool: &Pool,
-    client_name: &str,
+    owner: &str,
     key: &str,
     digest: Uuid,
     order: &OrderId,
@@ -126,16 +126,16 @@ pub async fn note_request(
                on conflict (client, key) do update set digest = door.request.digest returning digest";
     let client = pool.get().await?;
     let statement = client.prepare_typed_cached(sql, &[Type::TEXT, Type::TEXT, Type::UUID, Type::TEXT]).await?;
-    let row = client.query_one(&statement, &[&client_name, &key, &digest, &order.as_str()]).await?;
+    let row = client.query_one(&statement, &[&owner, &key, &digest, &order.as_str()]).await?;
     Ok(row.get::<_, Uuid>(0) == digest)
 }
 
-/// Whether this client has asked for this order.
-pub async fn has_asked(pool: &Pool, client_name: &str, order: &OrderId) -> Result<bool, WaitError> {
-    let sql = "select exists (select from door.request where order_id = $1 and client = $2)";
+/// Whether one of these has asked for this order.
+pub async fn has_asked(pool: &Pool, owners: &[String], order: &OrderId) -> Result<bool, WaitError> {
+    let sql = "select exists (select from door.request where order_id = $1 and client = any($2))";
     let client = pool.get().await?;
     let statement = client.prepare_cached(sql).await?;
-    Ok(client.query_one(&statement, &[&order.as_str(), &client_name]).await?.get(0))
+    Ok(client.query_one(&statement, &[&order.as_str(), &owners]).await?.get(0))
 }
 
 const ORDERS: &str = "select key, state from coordinator.orders where key = any($1)";

@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, TimeDelta};
 use rules::{business_day::shanghai, id_number, order::Admission};
 use schemars::JsonSchema;
 use schemas::{Data, Event, Name, OrderId, Position, Refusal, RefusalCode, Stream, events::RejectionReason};
@@ -173,13 +173,16 @@ pub(super) async fn register(
     headers: &HeaderMap,
     asked: Asked,
 ) -> Result<(OrderId, Event), Problem> {
-    let (order, event) = event(door, caller, key, headers, asked)?;
+    let owner = owner_of_key(caller, &asked);
+    let (order, event) = event(door, &owner, key, headers, asked)?;
     let digest = match &event.data {
-        // The time of the upload is another one each time.
-        Data::OfflinePurchaseUploaded(_) => event.business_digest(),
+        // One purchase, whether it was asked for online, made offline after all, or both; the times are others each time.
+        Data::PurchaseRequested(_) | Data::OfflinePurchaseUploaded(_) => {
+            Event { id: Uuid::nil(), ..event.clone() }.business_digest()
+        }
         _ => Uuid::new_v5(&event.id, &event.value()),
     };
-    let same = known::note_request(&door.pool, caller.name(), key, digest, &order).await.map_err(unavailable)?;
+    let same = known::note_request(&door.pool, &owner, key, digest, &order).await.map_err(unavailable)?;
     if same {
         return Ok((order, event));
     }
@@ -198,18 +201,36 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
     ))
 }
 
+/// Whose key it is: a client's, for it chose the key; the channel's for a purchase, which the terminal's count names,
+/// whichever way it comes in.
+fn owner_of_key(caller: &Caller, asked: &Asked) -> String {
+    match &asked.data {
+        Data::PurchaseRequested(_) | Data::OfflinePurchaseUploaded(_) => {
+            Source::channel(asked.channel.clone()).to_string()
+        }
+        _ => caller.name().to_owned(),
+    }
+}
+
+fn owners_of_keys(caller: &Caller) -> Vec<String> {
+    let channels = caller.channels().map(|channel| Source::channel(channel.clone()).to_string());
+    channels.chain([caller.name().to_owned()]).collect()
+}
+
+/// A clock may be wrong by so much. One that is further ahead would judge by the limits of another day.
+const AHEAD_MAX: TimeDelta = TimeDelta::minutes(10);
+
 /// The request as an event that names nobody, and its order.
-fn event(
-    door: &Door,
-    caller: &Caller,
-    key: &str,
-    headers: &HeaderMap,
-    asked: Asked,
-) -> Result<(OrderId, Event), Problem> {
-    let order =
-        door.tokens.order(&asked.stream, caller.name(), key).ok_or_else(|| unavailable("no order on this stream"))?;
+fn event(door: &Door, owner: &str, key: &str, headers: &HeaderMap, asked: Asked) -> Result<(OrderId, Event), Problem> {
+    let order = door.tokens.order(&asked.stream, owner, key).ok_or_else(|| unavailable("no order on this stream"))?;
     let source = Source::channel(asked.channel).to_string();
-    let at = asked.at.unwrap_or_else(|| shanghai(&door.publisher.clock().now()));
+    let now = shanghai(&door.publisher.clock().now());
+    let at = asked.at.unwrap_or(now);
+    if at - now > AHEAD_MAX {
+        let detail =
+            format!("{} lies in the future, and it is {} here; set the clock", at.to_rfc3339(), now.to_rfc3339());
+        return Err(Refusal::new(RefusalCode::InvalidData, detail).into());
+    }
     let traceparent = trace::traceparent(headers);
     let built = Event { traceparent, ..Event::about_order(source, &order, at, asked.data) };
     // Through the same gate as everybody's events, so that no rule is checked in one place only.
@@ -321,7 +342,7 @@ pub async fn get(
     let order = known::order(&door.pool, &order_id).await.map_err(unavailable)?;
     let pending = OrderAnswer::pending(order_id.clone(), uri.path().to_owned());
     let Some((order, request)) = order.as_ref().and_then(|order| Some((order, order.request.as_ref()?))) else {
-        let asked = known::has_asked(&door.pool, caller.name(), &order_id).await.map_err(unavailable)?;
+        let asked = known::has_asked(&door.pool, &owners_of_keys(&caller), &order_id).await.map_err(unavailable)?;
         return if asked { Ok(Json(pending)) } else { Err(not_found()) };
     };
     if !caller.is_operator() && caller.channels().all(|own| own != request.data.channel()) {

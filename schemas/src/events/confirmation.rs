@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Payload, parts, positive, words};
+use super::{Evidence, Payload, named, parts, positive, words};
 use crate::{Amount, Name, StreamKind};
 
 /// The party that fulfils was asked for the result.
@@ -267,6 +267,7 @@ impl Payload for ConfirmationRevoked {
     }
     fn check(&self, on: Option<StreamKind>) -> Result<(), &'static str> {
         positive(self.amount)?;
+        named([self.fee_item.as_deref(), self.merchant.as_deref()])?;
         let of_an_item = self.fee_item.is_some() && self.billing_year.is_some();
         match (self.reason, on) {
             (RevocationReason::BankUndid, Some(StreamKind::Loan))

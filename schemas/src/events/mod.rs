@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Amount, StreamKind};
+use crate::{Amount, StreamKind, event::IDENTITY_CHARS_MAX};
 
 mod card;
 mod confirmation;
@@ -62,6 +62,15 @@ pub trait Payload: Serialize + DeserializeOwned + JsonSchema {
     /// for that of a channel.
     fn check(&self, _on: Option<StreamKind>) -> Result<(), &'static str> {
         Ok(())
+    }
+}
+
+/// What names an account or an item goes into indexes, and a text that no index takes would stop a view.
+fn named<'a>(names: impl IntoIterator<Item = Option<&'a str>>) -> Result<(), &'static str> {
+    let fits = |name: &str| name.chars().count() <= IDENTITY_CHARS_MAX;
+    match names.into_iter().flatten().all(fits) {
+        true => Ok(()),
+        false => Err("the name of a merchant or fee item has at most 128 characters"),
     }
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Evidence, Method, Payload, parts, positive, words};
+use super::{Evidence, Method, Payload, named, parts, positive, words};
 use crate::{Amount, Name, StreamKind};
 
 /// A payment was started at the channel.
@@ -304,6 +304,7 @@ impl Payload for ChargebackClosed {
         if on == Some(StreamKind::Fees) && self.borne_by == Bearer::Beneficiary && !of_an_item {
             return Err("a lost dispute that the school bears names its fee_item and billing_year");
         }
+        named([self.fee_item.as_deref(), self.merchant.as_deref()])?;
         positive(self.amount)
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Payload, parts, positive, words};
+use super::{Payload, named, parts, positive, words};
 use crate::{Amount, Name, StreamKind};
 
 const CARD: &[StreamKind] = &[StreamKind::Card];
@@ -221,6 +221,7 @@ impl Payload for WithholdingUncollected {
         parts![self.amount, self.bearer.map(LossBearer::as_str).unwrap_or_default()]
     }
     fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
+        named([Some(&*self.merchant)])?;
         positive(self.amount)
     }
 }

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Bearer, Payload, parts};
+use super::{About, Bearer, Payload, named, parts};
 use crate::{Amount, Balance, Name, Stream, StreamKind};
 
 /// The channel reported a settlement batch:
@@ -138,7 +138,7 @@ fn check_items(items: &[RemittedItem]) -> Result<(), &'static str> {
         ) || (of_an_item && item.contract.is_none() && item.merchant.is_none())
     };
     if items.iter().all(names_one) {
-        Ok(())
+        named(items.iter().flat_map(|item| [item.fee_item.as_deref(), item.merchant.as_deref()]))
     } else {
         Err("an item names a contract, a fee_item with its billing_year, or a merchant")
     }

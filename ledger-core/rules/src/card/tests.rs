@@ -2,7 +2,7 @@ use schemas::{Balance, StreamKind, events::*};
 
 use crate::{
     accounts::AccountCode::*,
-    coordinator::{Call, When},
+    coordinator::{Call, When, wanted_calls},
     order::{OrderStatus, PaymentTrack},
     testing::{World, asked_back, credited, failed, loaded, name, paid_by, revoked, top_up, yuan},
 };
@@ -148,6 +148,9 @@ fn what_the_channel_says_without_proof_is_asked_about_on_schedule_until_the_orde
         "{wanted:?}"
     );
     assert_eq!(wanted[0].when, When::NotBefore(world.now));
+    // Two orders of one session may have one correlation; each is asked about.
+    let of_another = wanted_calls(&world.order_id(2), world.order(1), &world.policy);
+    assert_ne!(of_another[0].key, wanted[0].key);
     let unknown =
         PaymentOutcomeUnknown { attempt: 1, tries: 1, response_code: "NOT_FOUND".into(), next_query_at: None };
     world.read(1, unknown);

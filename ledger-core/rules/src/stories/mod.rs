@@ -242,7 +242,7 @@ fn no_call_is_wanted_twice_or_wanted_and_withdrawn_and_none_is_for_more_than_the
     for (what, world) in stories(STORIES) {
         for (id, order) in &world.orders {
             let mut keys: BTreeSet<String> = unwanted_calls(order).into_iter().collect();
-            for wanted in wanted_calls(order, &world.stream, &world.policy) {
+            for wanted in wanted_calls(id, order, &world.policy) {
                 calls += 1;
                 assert!(keys.insert(wanted.key.clone()), "story {what}: {wanted:?}: {}", tale(&world, id.as_str()));
                 let most = match &wanted.call {

@@ -230,6 +230,21 @@ fn an_order_is_spoken_about_by_its_own_channels_and_bank() {
 }
 
 #[test]
+fn a_payment_that_is_told_again_at_another_channel_is_no_second_payment() {
+    let (mut order, paid, elsewhere) = (order_by("ums-pos", "cdb"), capture("ums-pos"), capture("unionpay-cqp"));
+    let told = |event: &Event, order: &Order| {
+        let Data::PaymentCaptured(data) = &event.data else { panic!("{event:?}") };
+        let source = Source::channel(data.channel.clone());
+        assert_eq!(order_to_look_at(&source, event), Some(&*event.subject));
+        check_order(&source, event, order).is_ok()
+    };
+    assert!(told(&paid, &order) && told(&elsewhere, &order), "money that came in says so by itself");
+    order.apply(&paid, paid.occurred_at.to_utc());
+    assert!(told(&paid, &order), "a repeat is for the ledger to find");
+    assert!(!told(&elsewhere, &order));
+}
+
+#[test]
 fn a_refund_and_a_capture_are_spoken_about_by_their_own_channel() {
     let (mut order, paid) = (order_by("ums-pos", "cdb"), capture("ums-pos"));
     order.apply(&paid, paid.occurred_at.to_utc());
