@@ -1,5 +1,6 @@
 //! Keyed hashes that stand in the log in place of personal and contract numbers.
 
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use schemas::{OrderId, Stream, StreamKind};
 use sha2::Sha256;
@@ -39,7 +40,7 @@ impl Tokens {
 
     /// The bearer token of a client of the door.
     pub fn client(&self, source: &str) -> String {
-        self.hash::<24>("client", &[source]).iter().map(|byte| format!("{byte:02x}")).collect()
+        HEXLOWER.encode(&self.hash::<24>("client", &[source]))
     }
 
     /// The stream of a loan contract at a bank, of a card or of a student's fees at a school.

@@ -100,9 +100,8 @@ impl Projector {
 }
 
 fn decode(record: &Record) -> Result<Recorded, DeadLetter> {
-    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
     let (position, recorded_at) = (record.position, record.timestamp);
-    match Event::from_record(&record.key, headers, &record.value) {
+    match record.event() {
         Ok(event) => Ok(Recorded { position, recorded_at, event }),
         Err(refusal) => {
             let key = String::from_utf8_lossy(&record.key).into_owned();

@@ -59,9 +59,9 @@ impl Rebuild {
         let compared_at = offsets(&mut snapshot, &live)?;
         if compared_at.is_empty() {
             next.drop(client)?;
-            return Err(StreamError::Fatal("no projector has run yet, so there is nothing to rebuild".to_owned()));
+            return Err(StreamError::Fatal("no projector has run yet, so there is nothing to rebuild; start `ledger up` or `ledger run projector` first".to_owned()));
         }
-        self.fill(&next, Some(compared_at.clone()))?;
+        self.fill(&next, compared_at.clone())?;
         let (mut before, after) = (digest(&mut snapshot, &live)?, digest(client, &next)?);
         snapshot.rollback()?;
         let differences = after
@@ -72,8 +72,11 @@ impl Rebuild {
         Ok(Rebuilt { generation: next, compared_at, differences })
     }
 
-    fn fill(&self, generation: &Generation, until: Option<Vec<i64>>) -> Result<(), StreamError> {
-        let config = LaneConfig { until, ..LaneConfig::new(generation.projection(), &self.topic, &self.postgres_url) };
+    fn fill(&self, generation: &Generation, until: Vec<i64>) -> Result<(), StreamError> {
+        let config = LaneConfig {
+            until: Some(until),
+            ..LaneConfig::new(generation.projection(), &self.topic, &self.postgres_url)
+        };
         let projector = Projector::new(generation.clone(), self.policy.clone(), false);
         Lane::new(config, self.log.clone(), Clock::System, projector, self.stop.clone()).run()
     }
@@ -87,7 +90,7 @@ impl Rebuild {
         }
         next.create_indexes(client)?;
         // Most of it while the live one goes on.
-        self.fill(next, Some(offsets(client, &live)?))?;
+        self.fill(next, offsets(client, &live)?)?;
         let mut tx = client.transaction()?;
         // From here on the live fence stands still. Lanes lock its rows in no order of their own, but they only start over.
         tx.query(
@@ -97,7 +100,7 @@ impl Rebuild {
         if !live.is_shown(&mut tx)? {
             return Err(StreamError::Passing("another generation was shown meanwhile; try again".to_owned()));
         }
-        self.fill(next, Some(offsets(&mut tx, &live)?))?;
+        self.fill(next, offsets(&mut tx, &live)?)?;
         // Lanes that have nothing to do notice, too.
         tx.execute(
             "update engine.fence set owner = null, lease_until = null where projection = $1",

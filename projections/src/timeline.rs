@@ -8,7 +8,7 @@ use engine::{
     store,
     stream::WaitError,
 };
-use schemas::{Event, OrderId, Recorded};
+use schemas::{OrderId, Recorded, Refusal};
 
 use crate::report;
 
@@ -20,6 +20,8 @@ pub enum TimelineError {
     Log(#[from] LogError),
     #[error("the log does not give the record at {0}")]
     Missing(Position),
+    #[error("the record at {0} cannot be read: {1}")]
+    Unreadable(Position, Refusal),
 }
 
 /// Where the events of an order stand; empty for an order that nobody knows.
@@ -45,10 +47,8 @@ pub fn read(log: &dyn Log, topic: &str, positions: &[Position]) -> Result<Vec<Re
             let until = Instant::now() + Duration::from_secs(10);
             while Instant::now() < until {
                 if let Some(record) = reader.poll(1, Duration::from_millis(200))?.into_iter().next() {
-                    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-                    let event = Event::from_record(&record.key, headers, &record.value);
                     let recorded = |event| Recorded { position: record.position, recorded_at: record.timestamp, event };
-                    return event.map(recorded).map_err(|_| TimelineError::Missing(*position));
+                    return record.event().map(recorded).map_err(|why| TimelineError::Unreadable(*position, why));
                 }
             }
             Err(TimelineError::Missing(*position))

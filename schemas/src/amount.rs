@@ -22,7 +22,7 @@ pub const AMOUNT_MAX_FEN: i64 = 999_999_999_999;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(i64);
 
-/// A signed sum of money in whole fen: debit positive, credit negative.
+/// A signed sum of money in whole fen: debit positive, credit negative. It has no limit but that of its 63 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Balance(i64);
 
@@ -187,10 +187,7 @@ fn parse_yuan(text: &str) -> Result<i64, AmountError> {
     if fen.len() != 2 || !digits(yuan) || !digits(fen) || leading_zero {
         return Err(AmountError::Format);
     }
-    if yuan.len() > 10 {
-        return Err(AmountError::TooLarge);
-    }
-    format!("{yuan}{fen}").parse().map_err(|_| AmountError::Format)
+    format!("{yuan}{fen}").parse().map_err(|_| AmountError::TooLarge)
 }
 
 impl FromStr for Amount {
@@ -278,6 +275,19 @@ as_string_on_the_wire!(
     "Yuan (CNY) as a signed decimal string with two digits"
 );
 
+/// How a sum of amounts is kept where it is read again: as an amount, though it may be larger than one of an event.
+pub mod total {
+    use super::{Amount, Balance, Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(total: &Amount, serializer: S) -> Result<S::Ok, S::Error> {
+        total.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
+        Balance::deserialize(deserializer).map(Balance::debit)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,5 +310,7 @@ mod tests {
         assert_eq!("-300.05".parse::<Balance>().unwrap().fen(), -30_005);
         assert_eq!(Balance::from_fen(-5).to_string(), "-0.05");
         assert_eq!("-0.00".parse::<Balance>(), Err(AmountError::Format));
+        assert_eq!("-20000000000.00".parse::<Balance>().unwrap().fen(), -2_000_000_000_000, "sums may be larger");
+        assert_eq!("92233720368547758.08".parse::<Balance>(), Err(AmountError::TooLarge));
     }
 }

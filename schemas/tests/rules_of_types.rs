@@ -72,6 +72,7 @@ fn broken_rules() -> Vec<(&'static str, Answer)> {
         ("a fee item of a dispute that no index takes", field(DISPUTE, "fee_item", "f".repeat(129))),
         ("an item for a merchant that no index takes", item(REMITTANCE, "items", json!({"merchant": "m".repeat(129)}))),
         ("a merchant of a debit that no index takes", field(GIVEN_UP, "merchant", "m".repeat(129))),
+        ("a change of more than there is room for", field(ADJUSTED, "change", "-10000000000.00")),
         ("a whole card number", field(CAPTURE, "instrument_masked", "6228480402564890018")),
         ("a net that does not add up", field(SETTLEMENT, "net", "7085.81")),
         ("a carried_in that is owed to us", field(SETTLEMENT, "carried_in", "1.00")),

@@ -37,10 +37,10 @@ pub async fn run(config: Config, accept_differences: bool, output: Output) -> Re
             Ok((rebuilt, shown))
         })
         .await?;
-    let mut rows = Rows::new(&["table", "rows before", "rows after", "same"], &[1, 2]);
+    let mut rows = Rows::new(&["table that differs", "rows before", "rows after"], &[1, 2]);
     for Difference { table, live, rebuilt } in &rebuilt.differences {
         let before = live.as_ref().map_or_else(|| "absent".to_owned(), |live| live.rows.to_string());
-        rows.push([(*table).to_owned(), before, rebuilt.rows.to_string(), "no".to_owned()]);
+        rows.push([(*table).to_owned(), before, rebuilt.rows.to_string()]);
     }
     let tables: Vec<&str> = rebuilt.differences.iter().map(|difference| difference.table).collect();
     if tables.is_empty() && output == Output::Table {

@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use engine::clock::Clock;
 use producers::refund_file::{self, Waiting};
 use schemas::Name;
@@ -41,7 +41,11 @@ pub async fn run(config: Config, channel: &Name, file: Option<&Path>) -> Result<
         eprintln!("no refund of {channel} waits; no file was written");
         return Ok(());
     }
-    written.persist(file).with_context(|| format!("{} cannot be written", file.display()))?;
+    if let Err(failed) = written.persist_noclobber(file) {
+        let (_, kept) = failed.file.keep()?;
+        let (kept, file) = (kept.display(), file.display());
+        bail!("{file} cannot be written ({}); its refunds count as sent, so move {kept} there", failed.error);
+    }
     println!("{}", rows(&exported.refunds));
     let (lines, total, sha256) = (exported.refunds.len(), exported.total, exported.sha256);
     eprintln!("{}: {lines} refunds, {total} yuan, SHA-256 {sha256}", file.display());

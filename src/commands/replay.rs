@@ -13,7 +13,7 @@ use engine::{
 };
 use indicatif::ProgressBar;
 use rules::postings::postings;
-use schemas::{Event, Recorded};
+use schemas::Recorded;
 
 use crate::{config::Config, house::House};
 
@@ -82,8 +82,7 @@ fn bounds(log: &dyn Log, topic: &str, wanted: &Wanted) -> Result<(Vec<i64>, Vec<
 
 /// A record that cannot be read is told on stderr and left out.
 fn write(out: &mut impl Write, record: &Record, wanted: &Wanted) -> Result<()> {
-    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-    match Event::from_record(&record.key, headers, &record.value) {
+    match record.event() {
         Ok(event) => {
             let read = Recorded { position: record.position, recorded_at: record.timestamp, event };
             if wanted.includes(&read) {

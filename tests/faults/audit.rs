@@ -64,8 +64,7 @@ fn nobody_is_refunded_twice_or_not_at_all(books: &Books, paid: &[Paid]) {
 }
 
 pub fn event(record: &Record) -> Event {
-    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-    Event::from_record(&record.key, headers, &record.value).unwrap()
+    record.event().unwrap()
 }
 
 /// Positions are without a gap, and each answer of the door names the place of its own request.

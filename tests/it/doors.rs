@@ -77,12 +77,9 @@ fn capture(stage: &Stage, order: &OrderId, channel: &str) -> Result<Event> {
 async fn rejections(stage: &Stage) -> Result<Vec<InboxRecordRejected>> {
     let (log, topic) = (stage.house.log.clone(), stage.house.events_topic().to_owned());
     let records: Vec<Record> = tokio::task::spawn_blocking(move || ledger_tests::all_records(&*log, &topic)).await??;
-    let rejected = |record: &Record| {
-        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        match Event::from_record(&record.key, headers, &record.value).ok()?.data {
-            Data::InboxRecordRejected(data) => Some(data),
-            _ => None,
-        }
+    let rejected = |record: &Record| match record.event().ok()?.data {
+        Data::InboxRecordRejected(data) => Some(data),
+        _ => None,
     };
     Ok(records.iter().filter_map(rejected).collect())
 }

@@ -136,7 +136,7 @@ async fn shown_of(stage: &Stage, records: Vec<NewRecord>) -> Result<Shown> {
 
 /// Everything that happened, so many times, each time to other contracts, cards, students and batches.
 fn copied(read: &[Record], copies: u8) -> Result<Vec<NewRecord>> {
-    let told = read.iter().map(|read| Ok((Some(read.timestamp), event_of(read)?.to_structured())));
+    let told = read.iter().map(|read| Ok((Some(read.timestamp), read.event()?.to_structured())));
     let told: Vec<(Option<DateTime<Utc>>, Value)> = told.collect::<Result<_>>()?;
     let mut copied = Vec::with_capacity(told.len() * usize::from(copies));
     for copy in 0..copies {
@@ -146,11 +146,6 @@ fn copied(read: &[Record], copies: u8) -> Result<Vec<NewRecord>> {
         }
     }
     Ok(copied)
-}
-
-fn event_of(read: &Record) -> Result<Event> {
-    let headers = read.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-    Ok(Event::from_record(&read.key, headers, &read.value)?)
 }
 
 /// What things are called in one copy.

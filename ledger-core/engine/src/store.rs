@@ -97,10 +97,6 @@ impl<S> Row<S> {
     pub fn partition(&self) -> i32 {
         self.partition
     }
-
-    pub fn is_changed(&self) -> bool {
-        self.changed
-    }
 }
 
 fn short(digest: Uuid) -> u64 {
@@ -315,7 +311,9 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
 
 /// A row that an older version wrote in another form: a rebuild makes it anew.
 fn unreadable(table: &str, key: &str, error: &serde_json::Error) -> StreamError {
-    StreamError::Fatal(format!("the row {key} of {table} cannot be read ({error}); rebuild it"))
+    StreamError::Fatal(format!(
+        "the row {key} of {table} cannot be read ({error}); make it anew with `ledger rebuild`, or `ledger rebuild --coordinator` for the coordinator's"
+    ))
 }
 
 const SEEN_BYTES: usize = 32;

@@ -1,5 +1,5 @@
-//! The abnormal orders of events that happen in the field, by number. Those about statement files (15, 16, 17, 28) have
-//! their tests with reconciliation.
+//! The abnormal orders of events that happen in the field, by number. Those about statement files (15, 16, 17, 28) are
+//! not here, since the ledger does not read such files yet.
 
 use chrono::TimeDelta;
 use schemas::{Amount, Balance, Data, StreamKind, events::*};

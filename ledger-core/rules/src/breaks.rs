@@ -82,13 +82,9 @@ pub fn breaks_of(order: &Order, policy: &Policy) -> Vec<Break> {
         let since = order.request.as_ref().map(|request| request.recorded_at);
         add(BreakClass::LateOfflinePurchase, order.requested().into(), since, TimeDelta::zero());
     }
-    if captured && Balance::from(order.refunded()) > order.net_captured() {
-        add(
-            BreakClass::RefundedTooMuch,
-            order.refunded() - order.captured() + order.reversed(),
-            first_capture,
-            TimeDelta::zero(),
-        );
+    let too_much = Balance::from(order.refunded()) - order.net_captured();
+    if captured && too_much > Balance::ZERO {
+        add(BreakClass::RefundedTooMuch, too_much, first_capture, TimeDelta::zero());
     }
     breaks
 }

@@ -38,7 +38,7 @@ pub struct Card {
     pub subsidy: Balance,
     /// What was spent, on the last days.
     #[serde(skip_serializing_if = "is_default")]
-    pub spent: BTreeMap<NaiveDate, Amount>,
+    pub spent: BTreeMap<NaiveDate, Balance>,
     /// Purchases whose debit was given up for now, by order number.
     #[serde(skip_serializing_if = "is_default")]
     pub uncollected: BTreeSet<String>,
@@ -180,7 +180,7 @@ impl Card {
         self.suspensions.values().any(|report| report.from.is_some() && report.until.is_none())
     }
 
-    pub fn spent_on(&self, day: NaiveDate) -> Amount {
+    pub fn spent_on(&self, day: NaiveDate) -> Balance {
         self.spent.get(&day).copied().unwrap_or_default()
     }
 

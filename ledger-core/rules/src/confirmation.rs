@@ -33,7 +33,7 @@ pub struct Confirmation {
     pub put_off: Option<PutOff>,
     /// What was booked, credited or posted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirmed: Option<Amount>,
+    pub confirmed: Option<Balance>,
     /// Of a fee payment: what was posted, by line, and how many lines there are.
     #[serde(skip_serializing_if = "is_default")]
     pub lines: BTreeMap<u16, Amount>,
@@ -43,6 +43,7 @@ pub struct Confirmation {
     #[serde(skip_serializing_if = "is_default")]
     pub pending_load: bool,
     #[serde(skip_serializing_if = "is_default")]
+    #[serde(with = "schemas::total")]
     pub loaded: Amount,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<LogTime>,
@@ -63,6 +64,7 @@ pub struct Confirmation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved_confirmed: Option<Evidence>,
     #[serde(skip_serializing_if = "is_default")]
+    #[serde(with = "schemas::total")]
     pub revoked: Amount,
 }
 
@@ -128,8 +130,8 @@ impl Confirmation {
         }
     }
 
-    fn confirm(&mut self, amount: Amount, recorded_at: LogTime) {
-        self.confirmed = Some(amount);
+    fn confirm(&mut self, amount: impl Into<Balance>, recorded_at: LogTime) {
+        self.confirmed = Some(amount.into());
         self.confirmed_at = self.confirmed_at.max(Some(recorded_at));
     }
 

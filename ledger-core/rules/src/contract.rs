@@ -150,7 +150,6 @@ impl Attempt {
                 Answer::None | Answer::Confirmed | Answer::Failed => attempt(Standing::InFlight, None),
             };
         }
-        let waiting = order.captures.is_empty() && order.expired_at.is_none() && !order.cancelled;
-        order.accepted_until().filter(|_| waiting).and_then(|until| attempt(Standing::InFlight, Some(until)))
+        order.lapses_at().and_then(|until| attempt(Standing::InFlight, Some(until)))
     }
 }

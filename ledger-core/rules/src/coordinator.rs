@@ -4,7 +4,7 @@
 
 use chrono::TimeDelta;
 use schemas::{
-    Amount, Balance, Data, Name, OrderId, Stream,
+    Amount, Data, Name, OrderId, Stream,
     events::{ExpiryRule, FeeLine, Method, OrderExpired},
 };
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ pub fn decide(order: &Order, stream: &StreamState, now: LogTime, policy: &Policy
 /// When time alone will call for a decision.
 pub fn due_at(order: &Order, policy: &Policy) -> Option<LogTime> {
     let times = [
-        lapses_at(order),
+        order.lapses_at(),
         confirmation::next_query_at(order, policy),
         refund::escalates_at(order, policy),
         purchase::next_debit(order, policy).and_then(|(_, due)| due),
@@ -61,19 +61,10 @@ pub fn due_at(order: &Order, policy: &Policy) -> Option<LogTime> {
     times.into_iter().flatten().min()
 }
 
-/// An admitted order lapses if nothing has been paid in time.
-fn lapses_at(order: &Order) -> Option<LogTime> {
-    let over = order.expired_at.is_some()
-        || order.cancelled
-        || !order.captures.is_empty()
-        || order.confirmation.standing() > Balance::ZERO;
-    order.accepted_until().filter(|_| !over)
-}
-
 fn expire(order: &Order, now: LogTime, policy: &Policy) -> Option<Data> {
     let ttl = admission::ttl(&order.request.as_ref()?.data, policy);
     let ttl_s = u32::try_from(ttl.num_seconds()).unwrap_or(u32::MAX);
-    (lapses_at(order)? <= now).then(|| OrderExpired { rule: ExpiryRule::InFlightTtl, ttl_s }.into())
+    (order.lapses_at()? <= now).then(|| OrderExpired { rule: ExpiryRule::InFlightTtl, ttl_s }.into())
 }
 
 /// A call to the outside that the log's decisions ask for.

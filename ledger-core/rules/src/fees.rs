@@ -145,8 +145,7 @@ impl UnderWay {
                 Answer::None | Answer::Uncertain | Answer::Failed | Answer::Confirmed => return None,
             }
         } else {
-            let waiting = order.captures.is_empty() && order.expired_at.is_none() && !order.cancelled;
-            Some(order.accepted_until().filter(|_| waiting)?)
+            Some(order.lapses_at()?)
         };
         let posted = &order.confirmation.lines;
         let open = request.lines.iter().filter(|line| !posted.contains_key(&line.line));

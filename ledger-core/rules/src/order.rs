@@ -47,7 +47,7 @@ pub struct Order {
     pub captures: Vec<Capture>,
     /// By the id of the capture that was undone.
     #[serde(skip_serializing_if = "is_default")]
-    pub reversals: BTreeMap<Uuid, Amount>,
+    pub reversals: BTreeMap<Uuid, Balance>,
     /// A sync found that nothing had been charged.
     #[serde(skip_serializing_if = "is_default")]
     pub reversed_uncharged: bool,
@@ -207,6 +207,7 @@ pub struct Capture {
 pub struct Chargeback {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture_id: Option<Uuid>,
+    #[serde(with = "schemas::total")]
     pub received: Amount,
     pub represented: bool,
     pub closed: Option<DisputeOutcome>,
@@ -371,7 +372,7 @@ impl Order {
     }
 
     pub fn reversed(&self) -> Amount {
-        self.reversals.values().copied().sum()
+        self.reversals.values().copied().sum::<Balance>().debit()
     }
 
     /// What the payer has back, refunds that bounced left out.
@@ -393,6 +394,15 @@ impl Order {
         self.chargebacks.values().filter(|case| case.closed != Some(DisputeOutcome::Won))
     }
 
+    /// When it lapses: it was admitted, and waits for its money.
+    pub(crate) fn lapses_at(&self) -> Option<LogTime> {
+        let over = self.expired_at.is_some()
+            || self.cancelled
+            || !self.captures.is_empty()
+            || self.confirmation.standing() > Balance::ZERO;
+        self.accepted_until().filter(|_| !over)
+    }
+
     /// Captured and not reversed.
     pub fn net_captured(&self) -> Balance {
         self.captured() - self.reversed()
@@ -403,7 +413,7 @@ impl Order {
     }
 
     fn reversed_of(&self, capture: Uuid) -> Amount {
-        self.reversals.get(&capture).copied().unwrap_or_default()
+        self.reversals.get(&capture).copied().unwrap_or_default().debit()
     }
 
     /// The captures that the channel has not undone, in the order of the log.

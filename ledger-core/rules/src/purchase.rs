@@ -21,6 +21,7 @@ pub struct Purchase {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posted: Option<PurchasePosted>,
     /// Given back by the merchant, to the card.
+    #[serde(with = "schemas::total")]
     pub refunded: Amount,
     /// What a person decided about it, if it was late.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,6 +32,7 @@ pub struct Purchase {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncollected: Option<String>,
     /// A person gave it up for good.
+    #[serde(with = "schemas::total")]
     pub given_up: Amount,
 }
 
@@ -108,7 +110,7 @@ fn judge(request: &PurchaseRequested, at: DateTime<FixedOffset>, card: &Card) ->
 }
 
 fn is_above_limit(card: &Card, at: DateTime<FixedOffset>, amount: Amount) -> bool {
-    card.limit_at(at).is_some_and(|limit| card.spent_on(business_day(&at)) + amount > limit)
+    card.limit_at(at).is_some_and(|limit| card.spent_on(business_day(&at)) + amount > limit.into())
 }
 
 /// Whether an offline purchase was made within the time for which the campus code stands. A card that was read needs no

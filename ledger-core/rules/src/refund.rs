@@ -37,6 +37,7 @@ pub struct Refund {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<RefundRejectionReason>,
     #[serde(skip_serializing_if = "is_default")]
+    #[serde(with = "schemas::total")]
     pub initiated: Amount,
     /// The coordinator has read the decision back from the log.
     #[serde(skip_serializing_if = "is_default")]
@@ -50,10 +51,13 @@ pub struct Refund {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedTry>,
     #[serde(skip_serializing_if = "is_default")]
+    #[serde(with = "schemas::total")]
     pub completed: Amount,
     #[serde(skip_serializing_if = "is_default")]
+    #[serde(with = "schemas::total")]
     pub returned: Amount,
     #[serde(skip_serializing_if = "is_default")]
+    #[serde(with = "schemas::total")]
     pub cancelled: Amount,
     /// The executor had it before it could be cancelled.
     #[serde(skip_serializing_if = "is_default")]
@@ -61,6 +65,7 @@ pub struct Refund {
     #[serde(skip_serializing_if = "is_default")]
     pub escalated: bool,
     #[serde(skip_serializing_if = "is_default")]
+    #[serde(with = "schemas::total")]
     pub paid_manually: Amount,
 }
 
@@ -209,7 +214,7 @@ fn funding_refund(order: &Order, funding: &Capture) -> Option<(Amount, RefundRea
     let request = order.request.as_ref()?;
     let left = order.refundable(funding);
     // What has been booked, credited or posted stays there, also when it is undone later: then a person asks.
-    let fulfilled = order.confirmation.confirmed.unwrap_or_default();
+    let fulfilled = order.confirmation.confirmed.unwrap_or_default().debit();
     match order.confirmation.answer() {
         Answer::Failed => {
             let late = order.expired_at.is_some_and(|expired| expired <= funding.recorded_at);

@@ -333,8 +333,8 @@ fn apply(order: &mut Row<Order>, stream: &mut Row<StreamState>, event: &Event, a
 /// its stream until a person has dealt with it, and all others go on.
 fn decode(batch: &Batch) -> Vec<Read> {
     let decode = |record: &engine::log::Record| {
-        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        let event = Event::from_record(&record.key, headers, &record.value)
+        let event = record
+            .event()
             .inspect_err(|refusal| tracing::warn!(position = %record.position, %refusal, "a dead letter"))
             .ok();
         let stream: Stream = match &event {

@@ -31,8 +31,8 @@ pub async fn ready(State(door): State<Door>) -> Result<impl IntoResponse, Proble
 }
 
 async fn log_answers(door: &Door) -> bool {
-    let (log, topic) = (door.log.clone(), door.topic.clone());
-    let asked = tokio::task::spawn_blocking(move || log.ends(&topic).is_ok());
+    let publisher = door.publisher.clone();
+    let asked = tokio::task::spawn_blocking(move || publisher.ends().is_ok());
     matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true)))
 }
 

@@ -94,8 +94,6 @@ pub struct Door(Arc<Shared>);
 
 pub struct Shared {
     publisher: Publisher,
-    log: Arc<dyn Log>,
-    topic: String,
     pool: Pool,
     tokens: Tokens,
     policy: Policy,
@@ -122,10 +120,9 @@ impl Door {
         tokens: Tokens,
         policy: Policy,
     ) -> Self {
-        let topic = topic.into();
         let guests = caller::Guests::new(std::mem::take(&mut config.clients));
-        let publisher = Publisher::new(log.clone(), topic.clone(), clock);
-        Self(Arc::new(Shared { publisher, log, topic, pool, tokens, policy, guests, config }))
+        let publisher = Publisher::new(log, topic, clock);
+        Self(Arc::new(Shared { publisher, pool, tokens, policy, guests, config }))
     }
 
     /// Forgets old facts and idempotency keys, once an hour, for as long as the future is polled.

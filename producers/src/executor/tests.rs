@@ -109,11 +109,7 @@ impl Desk {
         let mut reader = self.log.reader(TOPIC).unwrap();
         reader.assign(&[Position { partition: 0, offset: 0 }]).unwrap();
         let records = reader.poll(1000, Duration::ZERO).unwrap();
-        let event = |record: engine::log::Record| {
-            let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-            Event::from_record(&record.key, headers, &record.value).unwrap()
-        };
-        records.into_iter().map(event).collect()
+        records.iter().map(|record| record.event().unwrap()).collect()
     }
 
     /// The types of the events, without prefix and version.

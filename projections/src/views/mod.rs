@@ -7,7 +7,7 @@ use rules::{policy::Policy, stream::StreamState};
 
 use crate::projector::State;
 
-/// Collects rows column by column and upserts them in the order of their keys, in one trip to Postgres.
+/// Gives rows to a statement column by column, in the order in which they come, in one trip to Postgres.
 macro_rules! columns {
     ($rows:expr, $tx:expr, $sql:literal, $(($name:ident: $type:ident = $value:expr)),+ $(,)?) => {{
         $(let mut $name = Vec::with_capacity($rows.len());)+

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{About, Consent, Method, Payload, parts, positive};
+use super::{About, Consent, Method, Payload, of_one_event, parts, positive};
 use crate::{Amount, Balance, Name, StreamKind};
 
 const FEES: &[StreamKind] = &[StreamKind::Fees];
@@ -66,7 +66,10 @@ impl Payload for FeeItemAdjusted {
         parts![self.fee_item, self.billing_year, self.change]
     }
     fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
-        if self.change.is_zero() { Err("the change of a fee item may not be 0.00") } else { Ok(()) }
+        if self.change.is_zero() {
+            return Err("the change of a fee item may not be 0.00");
+        }
+        of_one_event(self.change)
     }
 }
 

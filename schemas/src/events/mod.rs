@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Amount, StreamKind, event::IDENTITY_CHARS_MAX};
+use crate::{AMOUNT_MAX_FEN, Amount, Balance, StreamKind, event::IDENTITY_CHARS_MAX};
 
 mod card;
 mod confirmation;
@@ -71,6 +71,14 @@ fn named<'a>(names: impl IntoIterator<Item = Option<&'a str>>) -> Result<(), &'s
     match names.into_iter().flatten().all(fits) {
         true => Ok(()),
         false => Err("the name of a merchant or fee item has at most 128 characters"),
+    }
+}
+
+/// What one event changes is limited like an amount; only sums of many are not.
+fn of_one_event(sum: Balance) -> Result<(), &'static str> {
+    match sum.fen().unsigned_abs() > AMOUNT_MAX_FEN.unsigned_abs() {
+        true => Err("a sum of one event may not exceed 9999999999.99 yuan"),
+        false => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Bearer, Payload, named, parts};
+use super::{About, Bearer, Payload, named, of_one_event, parts};
 use crate::{Amount, Balance, Name, Stream, StreamKind};
 
 /// The channel reported a settlement batch:
@@ -51,6 +51,7 @@ impl Payload for SettlementReported {
         if self.carried_in > Balance::ZERO {
             return Err("carried_in may not be positive");
         }
+        of_one_event(self.carried_in)?;
         let net = Balance::from(self.gross) - self.refunds - self.chargebacks - self.fees + self.carried_in;
         if net != self.net {
             return Err("net must be gross - refunds - chargebacks - fees + carried_in");

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 pub use schemas::Position;
+use schemas::{Event, Refusal};
 
 pub mod kafka;
 pub mod memory;
@@ -75,6 +76,17 @@ pub struct Record {
     pub key: Vec<u8>,
     pub headers: Vec<(String, Vec<u8>)>,
     pub value: Vec<u8>,
+}
+
+impl Record {
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// The event that it is, or why it is none.
+    pub fn event(&self) -> Result<Event, Refusal> {
+        Event::from_record(&self.key, self.headers(), &self.value)
+    }
 }
 
 /// Why one record was not acknowledged.

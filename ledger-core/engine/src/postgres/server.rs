@@ -143,11 +143,6 @@ impl Server {
         self.folder.recorded_pid()
     }
 
-    /// What the server writes.
-    pub fn log_path(&self) -> PathBuf {
-        self.folder.log_path()
-    }
-
     /// Ends open sessions, writes everything out, and waits. Does nothing to a server that another process owns.
     pub fn stop(self) {
         drop(self);

@@ -166,6 +166,29 @@ fn what_the_channel_says_without_proof_is_asked_about_on_schedule_until_the_orde
 }
 
 #[test]
+fn sums_of_the_largest_amounts_are_read_back_as_they_were_written() {
+    const MOST: &str = "9999999999.99";
+    let mut world = paid(MOST, MOST);
+    world.read(1, credited(MOST, CreditMode::PendingLoad)).read(1, by_bestpay("b2", MOST));
+    let capture = world.order(1).captures[0].id;
+    for number in 1..=2_u128 {
+        let grant_no = number.to_string();
+        world.told(SubsidyGranted { grant_no, school: name("school-1"), amount: yuan(MOST), period: "2025-03".into() });
+        world.read(1, revoked("school-1", RevocationReason::CardDebitedBack, &number.to_string(), MOST));
+        world.read(1, asked_back(number, capture, MOST));
+        world
+            .read(2, crate::testing::purchase(MOST, Funding::Subsidy))
+            .read(3, crate::testing::purchase(MOST, Funding::Subsidy));
+    }
+    let state = serde_json::to_string(&world.state).unwrap();
+    assert_eq!(serde_json::from_str::<crate::stream::StreamState>(&state).unwrap(), world.state, "{state}");
+    for order in world.orders.values() {
+        let state = serde_json::to_string(order).unwrap();
+        assert_eq!(serde_json::from_str::<crate::order::Order>(&state).unwrap(), *order, "{state}");
+    }
+}
+
+#[test]
 fn a_doubt_about_which_nobody_could_ask_before_the_order_lapsed_stays_one() {
     let mut world = World::of(StreamKind::Card, "10:00:00");
     let doubt = PaymentOutcomeUnknown { attempt: 1, tries: 0, response_code: "90".into(), next_query_at: None };

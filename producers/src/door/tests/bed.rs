@@ -85,8 +85,7 @@ pub fn records(log: &dyn Log, topic: &str) -> Vec<Record> {
 }
 
 pub fn event(record: &Record) -> Event {
-    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-    Event::from_record(&record.key, headers, &record.value).unwrap()
+    record.event().unwrap()
 }
 
 pub struct Bed {
