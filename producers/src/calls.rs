@@ -28,8 +28,8 @@ mod fulfilment;
 mod movement;
 
 pub use acquirer::{
-    DebitEnd, DebitNo, DebitOrder, DebitReply, Debited, FoundCapture, PaymentAnswer, PaymentReply, PaymentResult,
-    RefundOrder, RefundReply, Refunded,
+    Counted, DebitEnd, DebitNo, DebitOrder, DebitReply, Debited, FoundCapture, PaymentAnswer, PaymentReply,
+    PaymentResult, RefundOrder, RefundReply, Refunded,
 };
 pub use alipay::AlipayConfig;
 pub(crate) use alipay::digits;

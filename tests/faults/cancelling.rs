@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use engine::task::{self, NewTask};
+use engine::task::{self, NewTask, Room, Task};
 use ledger::roles::{Role, Running};
 use postgres::Transaction;
 use producers::sandbox::{BankStep, Capture, NoticeStep, Script};
@@ -226,23 +226,93 @@ async fn judge(world: &World, seen: &Seen, orders: &[(OrderId, Capture)]) -> Res
 /// Its outcome reached the log, and its executor died before it could say so: nobody needs to work on it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawn_task_of_a_dead_executor_ends_by_itself() -> Result<()> {
-    const LEASE: Duration = Duration::from_millis(200);
     let world = World::open(ledger_tests::config().await?).await?;
-    let (pool, now) = (&world.house.pool, chrono::Utc::now());
-    let wanted = NewTask { key: "refund/1".to_owned(), payload: String::new(), due_at: Some(now), unknown: false };
-    in_one_transaction(&world, move |tx| task::insert(tx, &[wanted])).await?;
-    let claimed = task::claim(pool, 10, now, LEASE).await?;
+    let pool = &world.house.pool;
+    write(&world, [wanted("1", "bank")]).await?;
+    let claimed = claim(&world, &BTreeMap::new()).await?;
     ensure!(task::submit(pool, &claimed[0], LEASE).await?);
-    in_one_transaction(&world, |tx| task::withdraw(tx, &["refund/1".to_owned()])).await?;
-    assert_eq!(state(&world).await?, "submitted", "its call may still be under way");
+    in_one_transaction(&world, |tx| task::withdraw(tx, &["1".to_owned()])).await?;
+    assert_eq!(states(&world).await?, ["submitted"], "its call may still be under way");
     tokio::time::sleep(LEASE * 2).await;
-    assert_eq!(task::claim(pool, 10, now, LEASE).await?, []);
-    assert_eq!(state(&world).await?, "cancelled");
+    assert_eq!(claim(&world, &BTreeMap::new()).await?, []);
+    assert_eq!(states(&world).await?, ["cancelled"]);
     Ok(())
 }
 
-async fn state(world: &World) -> Result<String> {
-    Ok(world.house.pool.get().await?.query_one("select state from engine.task", &[]).await?.get(0))
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_task_does_not_go_out_and_what_may_have_gone_out_is_asked_about() -> Result<()> {
+    let world = World::open(ledger_tests::config().await?).await?;
+    let pool = &world.house.pool;
+    let stopped = |key| NewTask { stopped: true, ..wanted(key, "bank") };
+    write(&world, [wanted("1", "bank")]).await?;
+    let claimed = claim(&world, &BTreeMap::new()).await?;
+    write(&world, [wanted("2", "bank")]).await?;
+    write(&world, ["1", "2", "3"].map(stopped)).await?;
+    assert_eq!(states(&world).await?, ["claimed", "cancelled", "unknown"], "claimed, waiting, and unheard of");
+    ensure!(!task::submit(pool, &claimed[0], LEASE).await?, "it was stopped before it went out");
+    tokio::time::sleep(LEASE * 2).await;
+    let asked = claim(&world, &BTreeMap::new()).await?;
+    assert_eq!(asked.iter().map(|task| (task.unknown, task.stopped)).collect::<Vec<_>>(), [(true, true); 2]);
+    ensure!(task::submit(pool, &asked[0], LEASE).await?, "what is done about it is known to be about a stopped one");
+    for task in &asked {
+        task::end(pool, task, "nobody knows it").await?;
+    }
+    assert_eq!(states(&world).await?, ["cancelled"; 3]);
+    // Nothing went out, by the word of who was about to send it, and nothing will.
+    write(&world, [wanted("4", "bank")]).await?;
+    let claimed = claim(&world, &BTreeMap::new()).await?;
+    write(&world, [stopped("4")]).await?;
+    task::put_back(pool, &claimed[0], chrono::Utc::now(), "no address").await?;
+    assert_eq!(states(&world).await?, ["cancelled"; 4]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_does_not_answer_leaves_room_for_the_others() -> Result<()> {
+    let world = World::open(ledger_tests::config().await?).await?;
+    let silent: Vec<NewTask> = (0..20).map(|number| wanted(&format!("silent {number:02}"), "silent")).collect();
+    write(&world, silent).await?;
+    let claimed = claim(&world, &BTreeMap::new()).await?;
+    assert_eq!(claimed.len(), PER_PARTY);
+    write(&world, [wanted("lively 1", "lively"), wanted("lively 2", "lively")]).await?;
+    let busy = BTreeMap::from([("silent".to_owned(), PER_PARTY - 1)]);
+    let claimed: BTreeSet<String> = claim(&world, &busy).await?.into_iter().map(|task| task.key).collect();
+    assert_eq!(claimed.into_iter().collect::<Vec<_>>(), ["silent 04"], "the first that are due are the silent one's");
+    let busy = BTreeMap::from([("silent".to_owned(), PER_PARTY)]);
+    let claimed: BTreeSet<String> = claim(&world, &busy).await?.into_iter().map(|task| task.key).collect();
+    assert_eq!(claimed.into_iter().collect::<Vec<_>>(), ["lively 1", "lively 2"]);
+    Ok(())
+}
+
+const LEASE: Duration = Duration::from_millis(200);
+const FREE: usize = 10;
+const PER_PARTY: usize = 4;
+
+fn wanted(key: &str, party: &str) -> NewTask {
+    NewTask {
+        key: key.to_owned(),
+        party: party.to_owned(),
+        payload: String::new(),
+        due_at: Some(chrono::Utc::now()),
+        unknown: false,
+        stopped: false,
+    }
+}
+
+async fn write(world: &World, tasks: impl IntoIterator<Item = NewTask>) -> Result<()> {
+    let tasks: Vec<NewTask> = tasks.into_iter().collect();
+    in_one_transaction(world, move |tx| task::insert(tx, &tasks)).await
+}
+
+async fn claim(world: &World, busy: &BTreeMap<String, usize>) -> Result<Vec<Task>> {
+    let room = Room { free: FREE, per_party: PER_PARTY, busy };
+    Ok(task::claim(&world.house.pool, room, chrono::Utc::now(), LEASE).await?)
+}
+
+/// Of all tasks, by their keys.
+async fn states(world: &World) -> Result<Vec<String>> {
+    let rows = world.house.pool.get().await?.query("select state from engine.task order by key", &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 async fn in_one_transaction(

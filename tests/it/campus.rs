@@ -67,19 +67,23 @@ fn refusal(event: schemas::Event) -> Option<RefundRejectionReason> {
 
 /// The school takes value off the card again, and the holder asks for it.
 async fn take_back(stage: &Stage, id: &OrderId, number: u128, amount: &str) -> Result<()> {
-    let taken_back = ConfirmationRevoked {
+    let taken_back = revoked(&number.to_string(), amount, RevocationReason::CardDebitedBack)?;
+    stage.tell(SCHOOL_SOURCE, &[stage.event(SCHOOL_SOURCE, id, taken_back)]).await?;
+    ask_back(stage, id, number, amount).await
+}
+
+fn revoked(number: &str, amount: &str, reason: RevocationReason) -> Result<ConfirmationRevoked> {
+    Ok(ConfirmationRevoked {
         target: SCHOOL.parse()?,
-        revocation_no: number.to_string(),
+        revocation_no: number.to_owned(),
         amount: yuan(amount)?,
-        reason: RevocationReason::CardDebitedBack,
+        reason,
         by: SCHOOL.into(),
         mode: None,
         fee_item: None,
         billing_year: None,
         merchant: None,
-    };
-    stage.tell(SCHOOL_SOURCE, &[stage.event(SCHOOL_SOURCE, id, taken_back)]).await?;
-    ask_back(stage, id, number, amount).await
+    })
 }
 
 async fn ask_back(stage: &Stage, id: &OrderId, number: u128, amount: &str) -> Result<()> {
@@ -240,6 +244,30 @@ async fn a_debit_that_is_cancelled_after_all_goes_back_and_is_left_to_a_person()
     assert_eq!(balances(&stage, [1110, 1210, 2140]).await?, ["0.00", "12.50", "-12.50"]);
     let books = stage.sandbox.books();
     assert_eq!((books.debits.len(), books.refunded(&id)), (1, yuan("12.50")?));
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_debit_whose_purchase_was_returned_meanwhile_is_not_sent_again() -> Result<()> {
+    let broken = Script { debits: vec![MoveStep::Http500NotDone, MoveStep::Success], ..Script::default() };
+    let played = SandboxConfig { default: broken, ..SandboxConfig::default() };
+    let stage =
+        Stage::open_by(ledger_tests::config().await?, Clock::simulated(monday("10:00:00")?.to_utc()), played).await?;
+    sign(&stage, CARD).await?;
+    let id = bought(&stage, &sale(CARD, 1, "12.50", "withholding")).await?;
+    let returned = ConfirmationRevoked {
+        merchant: Some("canteen-1".into()),
+        ..revoked("1", "12.50", RevocationReason::PurchaseReturned)?
+    };
+    stage.tell(SCHOOL_SOURCE, &[stage.event(SCHOOL_SOURCE, &id, returned)]).await?;
+    stage.wait(3600).await?;
+    assert_eq!(status(&stage, &id).await?, "refunded");
+    assert_eq!(balances(&stage, [1110, 1210, 2140]).await?, ["0.00", "0.00", "0.00"]);
+    let moved: Vec<_> = stage.sandbox.books().debits.values().map(|debit| (debit.calls, debit.money_moved)).collect();
+    assert_eq!(moved, [(1, yuan("0.00")?)]);
+    let sql = "select state, stopped from engine.task where key like 'debit/%'";
+    let task = stage.house.pool.get().await?.query_one(sql, &[]).await?;
+    assert_eq!((task.get::<_, &str>(0), task.get::<_, bool>(1)), ("cancelled", true));
     stage.close().await
 }
 

@@ -14,4 +14,5 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__log", include_str!("../migrations/V1__log.sql")),
     ("V2__stream", include_str!("../migrations/V2__stream.sql")),
     ("V3__task_by_hand", include_str!("../migrations/V3__task_by_hand.sql")),
+    ("V4__task_stopped", include_str!("../migrations/V4__task_stopped.sql")),
 ];

@@ -4,7 +4,7 @@
 //! `ready` first has it: the executor to claim it, or the coordinator to cancel it. A claim that was never finished
 //! becomes `unknown` when its lease is over: perhaps the call went out.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Pool, tokio_postgres};
@@ -17,42 +17,57 @@ use crate::stream::WaitError;
 pub struct NewTask {
     /// Names the call for good: the same key is never written twice.
     pub key: String,
+    /// Who is called; see [`claim`].
+    pub party: String,
     pub payload: String,
     /// `None`: nobody claims it by itself; see [`held`].
     pub due_at: Option<DateTime<Utc>>,
     /// The call may have gone out already: its outcome must be asked for first.
     pub unknown: bool,
+    /// Not to go out (again). What waits is cancelled; of what may have gone out, only the outcome is asked for.
+    pub stopped: bool,
 }
 
 /// A claimed task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     pub key: String,
+    pub party: String,
     pub payload: String,
     /// The call may have gone out already.
     pub unknown: bool,
+    /// The call must not go out (again).
+    pub stopped: bool,
     /// How often it has been claimed before.
     pub tries: i32,
     claim: i64,
 }
 
-/// Writes tasks that are not yet written.
+/// Writes tasks that are not yet written, and stops those that are to be stopped.
 pub fn insert(tx: &mut Transaction<'_>, tasks: &[NewTask]) -> Result<(), postgres::Error> {
     if tasks.is_empty() {
         return Ok(());
     }
     let keys: Vec<&str> = tasks.iter().map(|task| task.key.as_str()).collect();
+    let parties: Vec<&str> = tasks.iter().map(|task| task.party.as_str()).collect();
     let payloads: Vec<&str> = tasks.iter().map(|task| task.payload.as_str()).collect();
     let due: Vec<Option<DateTime<Utc>>> = tasks.iter().map(|task| task.due_at).collect();
-    let states: Vec<&str> = tasks.iter().map(|task| if task.unknown { "unknown" } else { "ready" }).collect();
+    let states: Vec<&str> =
+        tasks.iter().map(|task| if task.unknown || task.stopped { "unknown" } else { "ready" }).collect();
+    let stopped: Vec<bool> = tasks.iter().map(|task| task.stopped).collect();
     tx.execute_typed(
-        "insert into engine.task (key, payload, due_at, state) select * from unnest($1, $2, $3, $4)
-         on conflict (key) do nothing",
+        "insert into engine.task as t (key, party, payload, due_at, state, stopped)
+         select * from unnest($1, $2, $3, $4, $5, $6)
+         on conflict (key) do update set stopped = true, updated_at = now(),
+                state = case when t.state = 'ready' then 'cancelled' else t.state end
+         where excluded.stopped and not t.stopped and t.state not in ('done', 'cancelled')",
         &[
             (&keys, Type::TEXT_ARRAY),
+            (&parties, Type::TEXT_ARRAY),
             (&payloads, Type::TEXT_ARRAY),
             (&due, Type::TIMESTAMPTZ_ARRAY),
             (&states, Type::TEXT_ARRAY),
+            (&stopped, Type::BOOL_ARRAY),
         ],
     )?;
     Ok(())
@@ -116,49 +131,70 @@ pub async fn gone_out(pool: &Pool, keys: &[String]) -> Result<bool, WaitError> {
     Ok(all)
 }
 
-/// Claims tasks that are due at `now`. Claims of a silent executor come back as unknown once their lease is over, or
-/// end there if they have been withdrawn meanwhile.
-pub async fn claim(pool: &Pool, limit: i64, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Task>, WaitError> {
+/// How many tasks may be under way in one process.
+#[derive(Clone, Copy, Debug)]
+pub struct Room<'a> {
+    /// How many more may begin now.
+    pub free: usize,
+    /// How many at most with one party, so that one that does not answer leaves room for the others.
+    pub per_party: usize,
+    /// How many are under way with each.
+    pub busy: &'a BTreeMap<String, usize>,
+}
+
+/// Claims tasks that are due at `now`, those of a party with no room left out. Claims of a silent executor come back as
+/// unknown once their lease is over, or end there if they have been withdrawn meanwhile.
+pub async fn claim(pool: &Pool, room: Room<'_>, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Task>, WaitError> {
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let (parties, busy): (Vec<&str>, Vec<i64>) =
+        room.busy.iter().map(|(party, busy)| (party.as_str(), count(*busy))).unzip();
     let client = pool.get().await?;
     let statement = client
         .prepare_typed_cached(
             "with ended as (
                update engine.task set state = 'cancelled', lease_until = null, updated_at = now()
                where key in (select key from engine.task where withdrawn and state in ('claimed', 'submitted')
-                             and lease_until < now() for update skip locked))
+                             and lease_until < now() for update skip locked)),
+             busy as (select * from unnest($5, $6) as b (party, tasks)),
+             due as (
+               select key, state, party, due_at from engine.task
+               where due_at <= $2
+                 and (state in ('ready', 'unknown') or state in ('claimed', 'submitted') and lease_until < now())
+                 and not withdrawn and party <> all (array(select party from busy where tasks >= $4))
+               order by due_at limit $1 for update skip locked),
+             numbered as (select *, row_number() over (partition by party order by due_at, key) as number from due)
              update engine.task t set claim = t.claim + 1, tries = t.tries + 1, updated_at = now(),
                     state = 'claimed', lease_until = now() + make_interval(secs => $3)
-             from (select key, state from engine.task
-                   where due_at <= $2
-                     and (state in ('ready', 'unknown') or state in ('claimed', 'submitted') and lease_until < now())
-                     and not withdrawn
-                   order by due_at limit $1 for update skip locked) d
-             where t.key = d.key
-             returning t.key, t.payload, d.state <> 'ready', t.tries - 1, t.claim",
-            &[Type::INT8, Type::TIMESTAMPTZ, Type::FLOAT8],
+             from numbered n left join busy b on b.party = n.party
+             where t.key = n.key and n.number + coalesce(b.tasks, 0) <= $4
+             returning t.key, t.party, t.payload, n.state <> 'ready', t.stopped, t.tries - 1, t.claim",
+            &[Type::INT8, Type::TIMESTAMPTZ, Type::FLOAT8, Type::INT8, Type::TEXT_ARRAY, Type::INT8_ARRAY],
         )
         .await?;
-    let rows = client.query(&statement, &[&limit, &now, &lease.as_secs_f64()]).await?;
+    let (free, per_party) = (count(room.free), count(room.per_party));
+    let rows = client.query(&statement, &[&free, &now, &lease.as_secs_f64(), &per_party, &parties, &busy]).await?;
     Ok(rows
         .iter()
         .map(|row| Task {
             key: row.get(0),
-            payload: row.get(1),
-            unknown: row.get(2),
-            tries: row.get(3),
-            claim: row.get(4),
+            party: row.get(1),
+            payload: row.get(2),
+            unknown: row.get(3),
+            stopped: row.get(4),
+            tries: row.get(5),
+            claim: row.get(6),
         })
         .collect())
 }
 
-/// The call is about to go out. False when the claim has been lost meanwhile: then it must not.
+/// The call is about to go out. False when the claim has been lost, or its task stopped meanwhile: then it must not.
 pub async fn submit(pool: &Pool, task: &Task, lease: Duration) -> Result<bool, WaitError> {
     let sql = "update engine.task set state = 'submitted', updated_at = now(),
                       lease_until = now() + make_interval(secs => $3)
-               where key = $1 and claim = $2 and state = 'claimed' and not withdrawn";
+               where key = $1 and claim = $2 and state = 'claimed' and not withdrawn and stopped = $4";
     let client = pool.get().await?;
-    let statement = client.prepare_typed_cached(sql, &[Type::TEXT, Type::INT8, Type::FLOAT8]).await?;
-    Ok(client.execute(&statement, &[&task.key, &task.claim, &lease.as_secs_f64()]).await? == 1)
+    let statement = client.prepare_typed_cached(sql, &[Type::TEXT, Type::INT8, Type::FLOAT8, Type::BOOL]).await?;
+    Ok(client.execute(&statement, &[&task.key, &task.claim, &lease.as_secs_f64(), &task.stopped]).await? == 1)
 }
 
 /// The outcome is in the log: nothing is left to do.
@@ -169,6 +205,11 @@ pub async fn finish(pool: &Pool, task: &Task) -> Result<(), WaitError> {
 /// Nothing went out; try again at `due_at`.
 pub async fn put_back(pool: &Pool, task: &Task, due_at: DateTime<Utc>, why: &str) -> Result<(), WaitError> {
     settle(pool, task, "ready", Some(due_at), why).await
+}
+
+/// It was stopped, and never went out.
+pub async fn end(pool: &Pool, task: &Task, why: &str) -> Result<(), WaitError> {
+    settle(pool, task, "cancelled", None, why).await
 }
 
 /// The call may have gone out; ask for its outcome at `due_at`.
@@ -183,8 +224,9 @@ async fn settle(
     due_at: Option<DateTime<Utc>>,
     why: &str,
 ) -> Result<(), WaitError> {
-    let sql = "update engine.task set state = case when withdrawn and $3 <> 'done' then 'cancelled' else $3 end, due_at = coalesce($4, due_at), last_error = nullif($5, ''),
-                      lease_until = null, updated_at = now()
+    let sql = "update engine.task set due_at = coalesce($4, due_at), last_error = nullif($5, ''),
+                      lease_until = null, updated_at = now(),
+                      state = case when withdrawn and $3 <> 'done' or stopped and $3 = 'ready' then 'cancelled' else $3 end
                where key = $1 and claim = $2 and state in ('claimed', 'submitted')";
     let client = pool.get().await?;
     let types = [Type::TEXT, Type::INT8, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT];

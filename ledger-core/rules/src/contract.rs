@@ -136,7 +136,7 @@ impl LoanContract {
 }
 
 impl Attempt {
-    /// `None` for an order that stands in nobody's way: refused, lapsed, failed or given back.
+    /// `None` for an order that stands in nobody's way: not yet judged, refused, lapsed, failed or given back.
     fn of(order: &Order) -> Option<Self> {
         let request = order.request.as_ref()?;
         let day = business_day(&request.recorded_at);
@@ -144,7 +144,7 @@ impl Attempt {
         if order.confirmation.standing() > Balance::ZERO {
             return attempt(Standing::Confirmed, None);
         }
-        if order.keeps_money() {
+        if order.admission.is_some() && order.keeps_money() {
             return match order.confirmation.answer() {
                 Answer::Uncertain => attempt(Standing::Uncertain, None),
                 Answer::None | Answer::Confirmed | Answer::Failed => attempt(Standing::InFlight, None),

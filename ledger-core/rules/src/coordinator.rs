@@ -15,7 +15,8 @@ use crate::{
     confirmation::{self, wanted_amount},
     order::{Order, RequestData},
     policy::Policy,
-    purchase, refund,
+    purchase::{self, Debit},
+    refund,
     stream::StreamState,
 };
 
@@ -95,6 +96,20 @@ pub enum Call {
     Refund { refund_id: Uuid, tries: u8, amount: Amount, channel: Name, channel_txn_no: String },
 }
 
+impl Call {
+    /// Who is called.
+    pub fn party(&self) -> &Name {
+        match self {
+            Self::QueryConfirmation { target: party, .. }
+            | Self::CreditCard { target: party, .. }
+            | Self::PostFees { target: party, .. }
+            | Self::QueryPayment { channel: party, .. }
+            | Self::Debit { channel: party, .. }
+            | Self::Refund { channel: party, .. } => party,
+        }
+    }
+}
+
 /// A wanted call: its key names it for good, so that it is written down once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
@@ -103,6 +118,8 @@ pub struct Wanted {
     pub when: When,
     /// It may already have reached the outside: ask there before sending it.
     pub submitted: bool,
+    /// It is not to go out (again): only what became of it is asked.
+    pub stopped: bool,
 }
 
 /// When a call may go out.
@@ -132,6 +149,7 @@ pub fn wanted_calls(id: &OrderId, order: &Order, policy: &Policy) -> Vec<Wanted>
             },
             when: if by_file { When::ByFile } else { due_at.map_or(When::Now, When::NotBefore) },
             submitted: refund.submitted >= tries,
+            stopped: false,
         })
     });
     let fulfilment = wanted_fulfilment(order, &id.stream());
@@ -196,7 +214,7 @@ fn wanted_fulfilment(order: &Order, stream: &Stream) -> Option<Wanted> {
         }
         RequestData::Purchase(_) | RequestData::OfflinePurchase(_) => return None,
     };
-    Some(Wanted { key, call, when: When::Now, submitted: false })
+    Some(Wanted { key, call, when: When::Now, submitted: false, stopped: false })
 }
 
 /// Somebody has said something about a payment of which nothing is proven: the channel is asked, for as long as the
@@ -216,11 +234,12 @@ fn wanted_payment_query(id: &OrderId, order: &Order, policy: &Policy) -> Option<
         call: Call::QueryPayment { channel: request.channel().clone(), tries },
         when: When::NotBefore(first + TimeDelta::seconds((*wait).into())),
         submitted: false,
+        stopped: false,
     })
 }
 
 fn wanted_debit(id: &OrderId, order: &Order, policy: &Policy) -> Option<Wanted> {
-    let (attempt, posted, amount) = purchase::wanted_debit(order)?;
+    let (posted, Debit { attempt, amount }) = purchase::wanted_debit(order)?;
     Some(Wanted {
         key: format!("debit/{id}/{attempt}"),
         call: Call::Debit {
@@ -234,6 +253,8 @@ fn wanted_debit(id: &OrderId, order: &Order, policy: &Policy) -> Option<Wanted> 
         },
         when: When::Now,
         submitted: false,
+        // Returned before anybody was debited for it.
+        stopped: !purchase::is_owed(order),
     })
 }
 
@@ -247,7 +268,8 @@ impl Order {
             Data::RefundInitiated(data) => self.refunds.entry(data.refund_id).or_default().read_back = true,
             Data::PaymentInitiated(data) if data.method == Method::Withholding => {
                 let purchase = self.purchase.get_or_insert_default();
-                purchase.debit_read_back = purchase.debit_read_back.max(data.attempt);
+                let debit = Debit { attempt: data.attempt, amount: data.amount };
+                purchase.debit = purchase.debit.max(Some(debit));
             }
             _ => {}
         }

@@ -136,9 +136,10 @@ impl FeeAccount {
 }
 
 impl UnderWay {
-    /// `None` for a payment that has nothing in hand: refused, lapsed, posted or given back.
+    /// `None` for a payment that has nothing in hand: not yet judged, refused, lapsed, posted or given back.
     fn of(order: &Order) -> Option<Self> {
         let RequestData::FeePayment(request) = &order.request.as_ref()?.data else { return None };
+        order.admission.as_ref()?;
         let lapses_at = if order.has_money() {
             match order.confirmation.answer() {
                 Answer::None | Answer::Uncertain if order.keeps_money() => None,

@@ -27,13 +27,21 @@ pub struct Purchase {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved: Option<LatePurchaseOutcome>,
     /// The last debit that the coordinator has read back from the log.
-    pub debit_read_back: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debit: Option<Debit>,
     /// The coordinator gave up for now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncollected: Option<String>,
     /// A person gave it up for good.
     #[serde(with = "schemas::total")]
     pub given_up: Amount,
+}
+
+/// A debit as it was decided. Its number stands for this amount, whatever is returned later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Debit {
+    pub attempt: u16,
+    pub amount: Amount,
 }
 
 impl Purchase {
@@ -269,13 +277,15 @@ fn last_code(order: &Order) -> String {
 }
 
 /// The debit that waits for its outcome, once its decision has been read back from the log.
-pub(crate) fn wanted_debit(order: &Order) -> Option<(u16, &PurchasePosted, Amount)> {
+pub(crate) fn wanted_debit(order: &Order) -> Option<(&PurchasePosted, Debit)> {
     let purchase = order.purchase.as_ref()?;
-    let posted = purchase.posted.as_ref()?;
-    let attempt = purchase.debit_read_back;
-    let receivable = purchase.receivable(order);
-    let waits = attempt > 0 && attempt == order.initiated && is_being_debited(order);
-    (waits && receivable > Balance::ZERO).then(|| (attempt, posted, receivable.debit()))
+    let debit = purchase.debit.filter(|debit| debit.attempt == order.initiated && is_being_debited(order))?;
+    Some((purchase.posted.as_ref()?, debit))
+}
+
+/// Whether something of a purchase is still to be debited.
+pub(crate) fn is_owed(order: &Order) -> bool {
+    order.purchase.as_ref().is_some_and(|purchase| purchase.receivable(order) > Balance::ZERO)
 }
 
 #[cfg(test)]

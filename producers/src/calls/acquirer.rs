@@ -40,7 +40,16 @@ pub struct RefundReply {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refunded {
     pub refund_no: Option<String>,
-    pub business_date: Option<NaiveDate>,
+    pub counted: Option<Counted>,
+}
+
+/// In which of its days a channel counts something.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Counted {
+    /// As the channel says.
+    On(NaiveDate),
+    /// The channel says the time; the day follows from its cutover.
+    At(DateTime<FixedOffset>),
 }
 
 impl Reply for RefundReply {
@@ -55,7 +64,7 @@ impl Reply for RefundReply {
     }
 
     fn done(self) -> Refunded {
-        Refunded { refund_no: self.refund_no, business_date: self.business_date }
+        Refunded { refund_no: self.refund_no, counted: self.business_date.map(Counted::On) }
     }
 }
 
@@ -133,7 +142,7 @@ pub struct DebitReply {
 pub struct Debited {
     /// The channel's number; without one, the debit's own tells debits apart.
     pub channel_txn_no: Option<String>,
-    pub business_date: Option<NaiveDate>,
+    pub counted: Option<Counted>,
 }
 
 /// How a debit ended, if it was not refused.
@@ -158,7 +167,8 @@ impl Reply for DebitReply {
     }
 
     fn done(self) -> DebitEnd {
-        DebitEnd::Taken(Debited { channel_txn_no: self.channel_txn_no, business_date: self.business_date })
+        let counted = self.business_date.map(Counted::On);
+        DebitEnd::Taken(Debited { channel_txn_no: self.channel_txn_no, counted })
     }
 }
 
@@ -184,7 +194,9 @@ pub struct FoundCapture {
     pub channel_txn_no: String,
     pub method: Method,
     pub amount: Amount,
-    pub business_date: NaiveDate,
+    /// Without one, the channel's cutover decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub business_date: Option<NaiveDate>,
     pub captured_at: DateTime<FixedOffset>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee: Option<Amount>,

@@ -177,11 +177,11 @@ impl Alipay {
         };
         let Movement::Done(DebitEnd::GivenBack(debited)) = answer else { return answer };
         // Only the question tells when it had been taken.
-        let business_date = match self.debit_result(order).await {
-            Movement::Done(DebitEnd::GivenBack(found)) => found.business_date,
+        let counted = match self.debit_result(order).await {
+            Movement::Done(DebitEnd::GivenBack(found)) => found.counted,
             _ => None,
         };
-        Movement::Done(DebitEnd::GivenBack(Debited { business_date, ..debited }))
+        Movement::Done(DebitEnd::GivenBack(Debited { counted, ..debited }))
     }
 
     pub async fn payment(&self, channel: &Name, order_no: &OrderId) -> PaymentAnswer {
@@ -199,7 +199,7 @@ impl Alipay {
             channel_txn_no: trade_no,
             method: if channel.as_str() == WITHHOLDING { Method::Withholding } else { Method::Wallet },
             amount,
-            business_date: captured_at.date_naive(),
+            business_date: None,
             captured_at,
             fee: None,
         };

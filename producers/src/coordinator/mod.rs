@@ -273,6 +273,7 @@ impl Coordinator {
                     When::ByFile => None,
                 };
                 NewTask {
+                    party: call.call.party().to_string(),
                     payload: TaskPayload {
                         order_id: id.clone(),
                         correlation_id,
@@ -283,6 +284,7 @@ impl Coordinator {
                     key: call.key,
                     due_at,
                     unknown: call.submitted,
+                    stopped: call.stopped,
                 }
             }));
         }

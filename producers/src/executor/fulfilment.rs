@@ -1,10 +1,9 @@
 //! Letting a card host credit a card, and a school post fees: each once for a capture, however often it is tried.
 
-use chrono::NaiveDate;
 use schemas::{Amount, Data, Name, OrderId, Stream, events::*};
 use uuid::Uuid;
 
-use super::movement::Mover;
+use super::{Days, movement::Mover};
 use crate::calls::{Calls, CreditOrder, Credited, Movement, Posted, PostingOrder};
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +48,7 @@ impl Mover for Credit<'_> {
         format!("/schools/{}", self.target)
     }
 
-    fn done(&self, done: Credited, evidence: Evidence, _: NaiveDate) -> Vec<Data> {
+    fn done(&self, done: Credited, evidence: Evidence, _: Days<'_>) -> Vec<Data> {
         let credited = CardCredited {
             target: self.target.clone(),
             amount: self.amount,
@@ -108,7 +107,7 @@ impl Mover for Posting<'_> {
     }
 
     /// Each line that was posted; and if some were not, a "no" for them.
-    fn done(&self, done: Posted, evidence: Evidence, _: NaiveDate) -> Vec<Data> {
+    fn done(&self, done: Posted, evidence: Evidence, _: Days<'_>) -> Vec<Data> {
         let of_line = |line: &FeeLine| {
             let posted = done.posted.iter().find(|posted| posted.line == line.line)?;
             let event = FeePosted {

@@ -4,22 +4,30 @@
 //! log before the task is done. So a crash anywhere leaves a task whose lease runs out; it comes back as unknown, and
 //! its outcome is asked for before anything is sent again. An unknown outcome is never taken for a failure.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use deadpool_postgres::Pool;
 use engine::{
     log::AppendError,
     stream::{Stop, WaitError},
-    task::{self, Task},
+    task::{self, Room, Task},
 };
-use rules::{business_day::shanghai, coordinator::Call, policy::Policy};
-use schemas::{Data, Event, OrderId};
+use rules::{business_day::shanghai, coordinator::Call, policy::Policy, settlement::business_date};
+use schemas::{Data, Event, Name, OrderId};
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
-use crate::{calls::Calls, publisher::Publisher};
+use crate::{
+    calls::{Calls, Counted},
+    publisher::Publisher,
+};
 
 mod confirmation;
 mod fulfilment;
@@ -50,6 +58,8 @@ impl TaskPayload {
 pub struct ExecutorConfig {
     /// How many calls run at once.
     pub concurrency: usize,
+    /// How many of them may be to the same bank, channel or school.
+    pub concurrency_per_party: usize,
     /// How often to look for tasks while there are none, in milliseconds.
     pub idle_poll_ms: u64,
     /// How long an event is sent again and again to a log that does not acknowledge it, in milliseconds.
@@ -60,7 +70,7 @@ pub struct ExecutorConfig {
 
 impl Default for ExecutorConfig {
     fn default() -> Self {
-        Self { concurrency: 64, idle_poll_ms: 25, append_patience_ms: 10_000, lease_s: 60 }
+        Self { concurrency: 64, concurrency_per_party: 16, idle_poll_ms: 25, append_patience_ms: 10_000, lease_s: 60 }
     }
 }
 
@@ -75,6 +85,7 @@ pub struct Executor {
     worker: Worker,
     pool: Pool,
     concurrency: usize,
+    per_party: usize,
     idle_poll: Duration,
     lease: Duration,
 }
@@ -87,6 +98,7 @@ impl Executor {
             worker,
             pool,
             concurrency: config.concurrency.max(1),
+            per_party: config.concurrency_per_party.max(1),
             idle_poll: Duration::from_millis(config.idle_poll_ms),
         }
     }
@@ -94,18 +106,22 @@ impl Executor {
     /// Works until it is stopped, and then ends the calls that are under way.
     pub async fn run(self, stop: Stop) {
         let executor = Arc::new(self);
-        let mut running = JoinSet::new();
+        let mut running = Running::default();
         let mut pause = PAUSE_MIN;
         while !stop.is_stopped() {
-            match executor.claim(executor.concurrency - running.len()).await {
+            match executor.claim(&running).await {
                 Ok(tasks) => {
                     pause = PAUSE_MIN;
                     let idle = tasks.is_empty();
                     for task in tasks {
-                        running.spawn(Arc::clone(&executor).work(task));
+                        running.begin(&executor, task);
                     }
                     if idle {
-                        executor.wait(&mut running).await;
+                        // For a moment, or until a call ends and leaves room for another.
+                        tokio::select! {
+                            () = tokio::time::sleep(executor.idle_poll) => {}
+                            Some(ended) = running.calls.join_next_with_id() => running.end(ended),
+                        }
                     }
                 }
                 Err(error) => {
@@ -114,35 +130,29 @@ impl Executor {
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
-            while let Some(ended) = running.try_join_next() {
-                note(ended);
+            while let Some(ended) = running.calls.try_join_next_with_id() {
+                running.end(ended);
             }
         }
-        while let Some(ended) = running.join_next().await {
-            note(ended);
+        while let Some(ended) = running.calls.join_next_with_id().await {
+            running.end(ended);
         }
     }
 
-    async fn claim(&self, free: usize) -> Result<Vec<Task>, WaitError> {
+    async fn claim(&self, running: &Running) -> Result<Vec<Task>, WaitError> {
+        let free = self.concurrency - running.calls.len();
         if free == 0 {
             return Ok(Vec::new());
         }
-        let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        task::claim(&self.pool, limit, self.worker.now(), self.lease).await
-    }
-
-    /// For a moment, or until a call ends and leaves room for another.
-    async fn wait(&self, running: &mut JoinSet<()>) {
-        tokio::select! {
-            () = tokio::time::sleep(self.idle_poll) => {}
-            Some(ended) = running.join_next() => note(ended),
-        }
+        let room = Room { free, per_party: self.per_party, busy: &running.busy };
+        task::claim(&self.pool, room, self.worker.now(), self.lease).await
     }
 
     async fn work(self: Arc<Self>, task: Task) {
         let next = match serde_json::from_str::<TaskPayload>(&task.payload) {
             Ok(payload) => {
-                let attempt = Attempt { payload: &payload, unknown: task.unknown, tries: task.tries };
+                let attempt =
+                    Attempt { payload: &payload, unknown: task.unknown, stopped: task.stopped, tries: task.tries };
                 self.worker.perform(attempt, task::submit(&self.pool, &task, self.lease)).await
             }
             Err(error) => {
@@ -155,6 +165,7 @@ impl Executor {
             Next::Finish => task::finish(&self.pool, &task).await,
             Next::PutBack { due_at, why } => task::put_back(&self.pool, &task, *due_at, why).await,
             Next::LeaveUnknown { due_at, why } => task::leave_unknown(&self.pool, &task, *due_at, why).await,
+            Next::End { why } => task::end(&self.pool, &task, why).await,
             Next::Drop => Ok(()),
         };
         if let Err(error) = settled {
@@ -163,9 +174,38 @@ impl Executor {
     }
 }
 
-fn note(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a call ended abnormally; its task is left to its lease");
+/// The calls under way, and how many of them are with each party.
+#[derive(Default)]
+struct Running {
+    calls: JoinSet<()>,
+    parties: HashMap<tokio::task::Id, String>,
+    busy: BTreeMap<String, usize>,
+}
+
+impl Running {
+    fn begin(&mut self, executor: &Arc<Executor>, task: Task) {
+        let party = task.party.clone();
+        *self.busy.entry(party.clone()).or_default() += 1;
+        let call = self.calls.spawn(Arc::clone(executor).work(task));
+        self.parties.insert(call.id(), party);
+    }
+
+    fn end(&mut self, ended: Result<(tokio::task::Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!(%error, "a call ended abnormally; its task is left to its lease");
+                error.id()
+            }
+        };
+        if let Some(party) = self.parties.remove(&id)
+            && let Entry::Occupied(mut busy) = self.busy.entry(party)
+        {
+            *busy.get_mut() -= 1;
+            if *busy.get() == 0 {
+                busy.remove();
+            }
+        }
     }
 }
 
@@ -178,6 +218,8 @@ pub enum Next {
     PutBack { due_at: DateTime<Utc>, why: String },
     /// Something may have gone out: the next claim asks first.
     LeaveUnknown { due_at: DateTime<Utc>, why: String },
+    /// It was stopped, and has not gone out.
+    End { why: String },
     /// It belongs to somebody else by now.
     Drop,
 }
@@ -188,6 +230,8 @@ pub struct Attempt<'a> {
     pub payload: &'a TaskPayload,
     /// The call may have gone out before.
     pub unknown: bool,
+    /// The call must not go out (again).
+    pub stopped: bool,
     /// How often the task has been claimed before.
     pub tries: i32,
 }
@@ -264,6 +308,10 @@ impl Worker {
             + self.patience * 2
     }
 
+    fn days(&self) -> Days<'_> {
+        Days { policy: &self.policy, now: self.now() }
+    }
+
     fn now(&self) -> DateTime<Utc> {
         self.publisher.clock().now()
     }
@@ -289,6 +337,25 @@ impl Worker {
     async fn append_events(&self, events: &[Event]) -> Result<(), AppendError> {
         self.publisher.append_all(events, self.patience).await?;
         Ok(())
+    }
+}
+
+/// The accounting days of channels.
+#[derive(Clone, Copy, Debug)]
+struct Days<'a> {
+    policy: &'a Policy,
+    now: DateTime<Utc>,
+}
+
+impl Days<'_> {
+    /// The day in which a channel counts something; what it does not tell is counted now.
+    fn of(&self, channel: &Name, counted: Option<Counted>) -> NaiveDate {
+        let at = match counted {
+            Some(Counted::On(day)) => return day,
+            Some(Counted::At(time)) => time,
+            None => shanghai(&self.now),
+        };
+        business_date(&at, &self.policy.terms(channel))
     }
 }
 

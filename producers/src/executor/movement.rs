@@ -1,12 +1,12 @@
 //! A call that moves value. An outcome that is not known is asked for; the call goes out again only when the other side does
 //! not know it after the settling time, under the same number and with the same amount. Where it can be cancelled, it is,
-//! if it is still not done after so many questions; what is done counts, before that and after it.
+//! if it is still not done after so many questions, or is wanted no more; what is done counts, before that and after it.
 
-use chrono::{NaiveDate, TimeDelta};
-use rules::{business_day::business_day, policy::Policy};
+use chrono::TimeDelta;
+use rules::policy::Policy;
 use schemas::{Data, events::Evidence};
 
-use super::{Attempt, Next, SOURCE, Worker, doubling};
+use super::{Attempt, Days, Next, SOURCE, Worker, doubling};
 use crate::calls::{Calls, Movement};
 
 const QUERY_AGAIN_MOST: TimeDelta = TimeDelta::minutes(10);
@@ -47,7 +47,7 @@ pub(super) trait Mover {
     fn source(&self) -> String;
 
     /// What it means that it was done.
-    fn done(&self, done: Self::Done, evidence: Evidence, today: NaiveDate) -> Vec<Data>;
+    fn done(&self, done: Self::Done, evidence: Evidence, days: Days<'_>) -> Vec<Data>;
 
     /// What it means that it definitely was not.
     fn refused(&self, code: String, message: String, retryable: bool, evidence: Evidence) -> Data;
@@ -69,7 +69,7 @@ impl Worker {
                 }
                 // Without an answer nothing is cancelled: it may have been done, and be good.
                 answer @ (Movement::NotKnown | Movement::UnderWay)
-                    if is_asked_enough(attempt, mover.questions(&self.policy)) =>
+                    if attempt.stopped || is_asked_enough(attempt, mover.questions(&self.policy)) =>
                 {
                     open = Some(answer);
                 }
@@ -101,6 +101,9 @@ impl Worker {
                 Some(answer) => return self.settle(attempt, &mover, answer, Evidence::SyncResponse).await,
             }
         }
+        if attempt.stopped {
+            return Next::End { why: "the other side does not know it".to_owned() };
+        }
         let answer = mover.send(&self.calls).await;
         self.settle(attempt, &mover, answer, Evidence::SyncResponse).await
     }
@@ -114,7 +117,7 @@ impl Worker {
         evidence: Evidence,
     ) -> Next {
         let outcome = match answer {
-            Movement::Done(done) => mover.done(done, evidence, business_day(&self.now())),
+            Movement::Done(done) => mover.done(done, evidence, self.days()),
             Movement::Refused { code, message, retryable } => vec![mover.refused(code, message, retryable, evidence)],
             Movement::UnderWay => return self.ask_later(attempt, "the other side is at it".to_owned()),
             Movement::NotKnown => return self.ask_later(attempt, "the other side does not know it".to_owned()),

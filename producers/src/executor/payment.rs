@@ -1,11 +1,11 @@
 //! The money leg: asking a channel what was paid, and debiting a holder for a purchase (代扣).
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::TimeDelta;
 use rules::policy::Policy;
 use schemas::{Amount, Data, Event, Name, OrderId, event_id, events::*};
 
-use super::{Attempt, Next, Worker, doubling, movement::Mover};
-use crate::calls::{Calls, DebitEnd, DebitNo, DebitOrder, Debited, FoundCapture, Movement, PaymentAnswer};
+use super::{Attempt, Days, Next, Worker, doubling, movement::Mover};
+use crate::calls::{Calls, Counted, DebitEnd, DebitNo, DebitOrder, Debited, FoundCapture, Movement, PaymentAnswer};
 
 const AGAIN_FIRST: TimeDelta = TimeDelta::seconds(1);
 const AGAIN_MOST: TimeDelta = TimeDelta::minutes(1);
@@ -16,7 +16,7 @@ impl Worker {
         let event = |at, data| Event { occurred_at: at, ..self.event(attempt.payload, &source, data) };
         let found = match self.calls.payment(channel, &attempt.payload.order_id).await {
             PaymentAnswer::Paid(captures) => {
-                captures.into_iter().map(|found| event(found.captured_at, captured(found))).collect()
+                captures.into_iter().map(|found| event(found.captured_at, captured(found, self.days()))).collect()
             }
             PaymentAnswer::Unknown { code } => {
                 let unknown = PaymentOutcomeUnknown { attempt: 1, tries, response_code: code, next_query_at: None };
@@ -33,14 +33,15 @@ impl Worker {
     }
 }
 
-fn captured(found: FoundCapture) -> Data {
-    let FoundCapture { channel, channel_txn_no, method, amount, business_date, captured_at: _, fee } = found;
+fn captured(found: FoundCapture, days: Days<'_>) -> Data {
+    let FoundCapture { channel, channel_txn_no, method, amount, business_date, captured_at, fee } = found;
+    let counted = business_date.map_or(Counted::At(captured_at), Counted::On);
     PaymentCaptured {
+        business_date: days.of(&channel, Some(counted)),
         channel,
         channel_txn_no,
         method,
         amount,
-        business_date,
         fee,
         instrument_masked: None,
         terminal: None,
@@ -76,13 +77,13 @@ impl Debit<'_> {
         }
     }
 
-    fn captured(&self, debited: Debited, evidence: Evidence, today: NaiveDate) -> Data {
+    fn captured(&self, debited: Debited, evidence: Evidence, days: Days<'_>) -> Data {
         PaymentCaptured {
             channel: self.channel.clone(),
             channel_txn_no: debited.channel_txn_no.unwrap_or_else(|| self.number().to_string()),
             method: Method::Withholding,
             amount: self.amount,
-            business_date: debited.business_date.unwrap_or(today),
+            business_date: days.of(self.channel, debited.counted),
             fee: None,
             instrument_masked: None,
             terminal: None,
@@ -92,7 +93,7 @@ impl Debit<'_> {
     }
 
     /// Undone at the channel; without a capture, nothing had been charged.
-    fn reversed(&self, captured: Option<&Data>, evidence: Evidence, today: NaiveDate) -> Data {
+    fn reversed(&self, captured: Option<&Data>, evidence: Evidence, days: Days<'_>) -> Data {
         PaymentReversed {
             channel: self.channel.clone(),
             attempt: self.attempt,
@@ -102,7 +103,7 @@ impl Debit<'_> {
             method: Some(Method::Withholding),
             // Ours, whether an answer told the channel's or was lost, so that it is one fact.
             channel_txn_no: self.number().to_string(),
-            business_date: today,
+            business_date: days.of(self.channel, None),
             evidence,
         }
         .into()
@@ -132,16 +133,16 @@ impl Mover for Debit<'_> {
         format!("/channels/{}", self.channel)
     }
 
-    fn done(&self, done: DebitEnd, evidence: Evidence, today: NaiveDate) -> Vec<Data> {
+    fn done(&self, done: DebitEnd, evidence: Evidence, days: Days<'_>) -> Vec<Data> {
         match done {
-            DebitEnd::Taken(debited) => vec![self.captured(debited, evidence, today)],
+            DebitEnd::Taken(debited) => vec![self.captured(debited, evidence, days)],
             // First that it was taken, so that no notice of it that comes late finds it untold.
             DebitEnd::GivenBack(debited) => {
-                let captured = self.captured(debited, Evidence::Query, today);
-                let reversed = self.reversed(Some(&captured), evidence, today);
+                let captured = self.captured(debited, Evidence::Query, days);
+                let reversed = self.reversed(Some(&captured), evidence, days);
                 vec![captured, reversed]
             }
-            DebitEnd::Closed => vec![self.reversed(None, evidence, today)],
+            DebitEnd::Closed => vec![self.reversed(None, evidence, days)],
         }
     }
 

@@ -1,10 +1,9 @@
 //! Sending a refund to its channel.
 
-use chrono::NaiveDate;
 use schemas::{Amount, Data, Name, OrderId, events::*};
 use uuid::Uuid;
 
-use super::movement::Mover;
+use super::{Days, movement::Mover};
 use crate::calls::{Calls, Movement, RefundOrder, Refunded};
 
 #[derive(Clone, Copy, Debug)]
@@ -53,14 +52,14 @@ impl Mover for Refund<'_> {
         format!("/channels/{}", self.channel)
     }
 
-    fn done(&self, done: Refunded, evidence: Evidence, today: NaiveDate) -> Vec<Data> {
+    fn done(&self, done: Refunded, evidence: Evidence, days: Days<'_>) -> Vec<Data> {
         let completed = RefundCompleted {
             refund_id: self.id,
             channel: self.channel.clone(),
             amount: self.amount,
             channel_refund_no: done.refund_no,
             fee_netted: None,
-            business_date: done.business_date.unwrap_or(today),
+            business_date: days.of(self.channel, done.counted),
             evidence,
         };
         vec![completed.into()]

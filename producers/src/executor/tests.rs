@@ -45,6 +45,10 @@ fn order_of(call: &Call) -> OrderId {
     }
 }
 
+fn payload(call: &Call) -> TaskPayload {
+    TaskPayload { order_id: order_of(call), correlation_id: None, causation_id: None, call: call.clone() }
+}
+
 /// The executor's work between a sandbox and a log in memory; due times pass at once.
 struct Desk {
     worker: Worker,
@@ -83,10 +87,16 @@ impl Desk {
     }
 
     async fn perform_if(&self, call: &Call, unknown: bool, tries: i32, submit: bool) -> Next {
-        let order_id = order_of(call);
-        let payload = TaskPayload { order_id, correlation_id: None, causation_id: None, call: call.clone() };
-        let attempt = Attempt { payload: &payload, unknown, tries };
+        let payload = payload(call);
+        let attempt = Attempt { payload: &payload, unknown, stopped: false, tries };
         self.worker.perform(attempt, future::ready(Ok::<_, Infallible>(submit))).await
+    }
+
+    /// One claim of a task that may have gone out and must not go out again.
+    async fn perform_stopped(&self, call: &Call, tries: i32) -> Next {
+        let payload = payload(call);
+        let attempt = Attempt { payload: &payload, unknown: true, stopped: true, tries };
+        self.worker.perform(attempt, future::ready(Ok::<_, Infallible>(true))).await
     }
 
     /// Claims a task as often as it comes back, each time when it is due. Returns how often it was claimed.
@@ -226,10 +236,11 @@ fn a_refund_is_of_the_day_that_the_channel_says() {
         channel: &channel,
         channel_txn_no: CAPTURE,
     };
-    let today = NaiveDate::from_ymd_opt(2025, 3, 10).unwrap();
+    let (policy, today) = (Policy::default(), NaiveDate::from_ymd_opt(2025, 3, 10).unwrap());
+    let days = Days { policy: &policy, now: "2025-03-10T10:00:00Z".parse().unwrap() };
     for (said, taken) in [(None, today), (today.succ_opt(), today.succ_opt().unwrap())] {
-        let done = Refunded { refund_no: Some("F1".to_owned()), business_date: said };
-        let events = refund.done(done, Evidence::Query, today);
+        let done = Refunded { refund_no: Some("F1".to_owned()), counted: said.map(Counted::On) };
+        let events = refund.done(done, Evidence::Query, days);
         let [Data::RefundCompleted(data)] = &*events else { panic!() };
         assert_eq!((data.business_date, data.amount, data.evidence), (taken, amount, Evidence::Query));
     }
@@ -526,6 +537,21 @@ async fn a_debit_that_its_channel_cannot_cancel_is_asked_about_until_it_is_known
 }
 
 #[tokio::test]
+async fn a_stopped_debit_of_a_channel_without_cancelling_ends_once_the_channel_does_not_know_it() {
+    for (step, ends) in [(MoveStep::ResetNotDone, true), (MoveStep::Accepted { processing: 9 }, false)] {
+        let desk = Desk::new(Script { debits: vec![step.clone(), MoveStep::Success], ..Script::default() }).await;
+        assert!(matches!(desk.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
+        let next = desk.perform_stopped(&debit(1), 1).await;
+        assert_eq!(matches!(next, Next::End { .. }), ends, "{step:?}: {next:?}");
+        assert_eq!(matches!(next, Next::LeaveUnknown { .. }), !ends, "{step:?}: {next:?}");
+        assert!(desk.books().debits.values().all(|debit| debit.calls == 1 && debit.money_moved.is_zero()));
+    }
+    // A rebuild made the task, so its call may be on its way.
+    let desk = Desk::new(Script::default()).await;
+    assert!(matches!(desk.perform_stopped(&debit(1), 0).await, Next::LeaveUnknown { .. }));
+}
+
+#[tokio::test]
 async fn a_payment_is_asked_about_and_found_or_not() {
     let desk = Desk::new(Script::default()).await;
     let query = Call::QueryPayment { channel: "bestpay-web".parse().unwrap(), tries: 3 };
@@ -552,7 +578,7 @@ async fn a_call_without_an_address_is_put_back_and_says_which_setting_it_needs()
     let publisher = Publisher::new(Arc::new(memory_log()), TOPIC, clock);
     let worker = Worker::new(publisher, Calls::new(config).unwrap(), Policy::default(), Duration::ZERO);
     let payload = TaskPayload { order_id: order(), correlation_id: None, causation_id: None, call: refund(1) };
-    let attempt = Attempt { payload: &payload, unknown: false, tries: 0 };
+    let attempt = Attempt { payload: &payload, unknown: false, stopped: false, tries: 0 };
     let next = worker.perform(attempt, future::ready(Ok::<_, Infallible>(true))).await;
     assert!(matches!(&next, Next::PutBack { why, .. } if why.contains("LEDGER_CALLS__ACQUIRER_URL")), "{next:?}");
 }

@@ -85,7 +85,7 @@ fn found(capture: Capture) -> FoundCapture {
         channel_txn_no: capture.channel_txn_no,
         method: capture.method,
         amount: capture.amount,
-        business_date: capture.business_date,
+        business_date: Some(capture.business_date),
         captured_at: capture.captured_at,
         fee: capture.fee,
     }

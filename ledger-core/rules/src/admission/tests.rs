@@ -97,6 +97,14 @@ fn money_that_waits_for_the_bank_keeps_the_contract_in_flight() {
 }
 
 #[test]
+fn money_that_was_there_first_keeps_its_own_request_from_nothing() {
+    let mut world = World::at("10:00:00");
+    world.capture(1, "t1", "100.00").capture(2, "t2", "50.00").request(1, "100.00").request(2, "50.00");
+    assert_eq!((refused(&world, 1), refused(&world, 2)), (None, Some(RejectionReason::InFlight)));
+    assert_eq!(world.status(1), OrderStatus::PaidUnconfirmed);
+}
+
+#[test]
 fn a_failed_repayment_gives_the_day_back() {
     let mut world = World::at("10:00:00");
     world

@@ -68,6 +68,13 @@ fn what_another_payment_has_in_hand_cannot_be_paid_until_that_has_lapsed() {
 }
 
 #[test]
+fn money_that_was_there_first_is_not_in_the_way_of_its_own_payment() {
+    let mut world = student();
+    world.read(1, by_ejt("t1", "5000.00")).read(1, fee_payment(&[("tuition", "5000.00")]));
+    assert_eq!((refused(&world, 1), world.status(1)), (None, OrderStatus::PaidUnconfirmed));
+}
+
+#[test]
 fn a_reduction_lowers_what_is_owed_and_counts_once() {
     let mut world = student();
     let reduced = FeeItemAdjusted {

@@ -107,6 +107,23 @@ fn a_swipe_is_debited_at_alipay_and_the_cards_value_stays() {
 }
 
 #[test]
+fn a_debit_is_stopped_once_nothing_is_owed_and_stands_for_what_was_decided_until_then() {
+    let mut world = card("12:00:00");
+    world.told(mandate()).read(1, purchase("12.50", Funding::Withholding));
+    let wanted = |world: &World| match &world.wanted(1)[..] {
+        [Wanted { call: Call::Debit { amount, .. }, stopped, .. }] => (amount.to_string(), *stopped),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(wanted(&world), ("12.50".to_owned(), false));
+    world.read(1, returned("r1", "2.50"));
+    assert_eq!(wanted(&world), ("12.50".to_owned(), false), "its number stands for this amount");
+    world.read(1, returned("r2", "10.00"));
+    assert_eq!((wanted(&world), world.status(1)), (("12.50".to_owned(), true), OrderStatus::Refunded));
+    world.read(1, debited("a1", "12.50"));
+    assert_eq!((world.status(1), debt(&world)), (OrderStatus::RefundPending, -Balance::from(yuan("12.50"))));
+}
+
+#[test]
 fn a_holder_is_debited_through_the_channel_that_the_policy_names() {
     for through in ["alipay-withholding", "another"] {
         let mut world = card("12:00:00");

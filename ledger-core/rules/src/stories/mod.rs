@@ -247,7 +247,7 @@ fn no_call_is_wanted_twice_or_wanted_and_withdrawn_and_none_is_for_more_than_the
                 assert!(keys.insert(wanted.key.clone()), "story {what}: {wanted:?}: {}", tale(&world, id.as_str()));
                 let most = match &wanted.call {
                     Call::QueryPayment { .. } => continue,
-                    Call::Debit { .. } => order.confirmation.standing(),
+                    Call::Debit { .. } => order.purchase.as_ref().unwrap().posted.as_ref().unwrap().amount.into(),
                     Call::QueryConfirmation { .. }
                     | Call::CreditCard { .. }
                     | Call::PostFees { .. }

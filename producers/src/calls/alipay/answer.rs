@@ -1,12 +1,12 @@
 //! What Alipay's answers mean. Only a refusal of the call itself is a "no": a question that fails says nothing about what
 //! it asks for, and a system error may come after the deed.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, TimeZone};
+use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeZone};
 use rules::business_day::shanghai;
 use schemas::{Amount, OrderId};
 use serde::Deserialize;
 
-use super::super::{DebitEnd, DebitOrder, Debited, Movement, NoAnswer, RefundOrder, Refunded};
+use super::super::{Counted, DebitEnd, DebitOrder, Debited, Movement, NoAnswer, RefundOrder, Refunded};
 
 /// What we read of the signed part of an answer; what is left out is empty.
 #[derive(Debug, Default, Deserialize)]
@@ -147,7 +147,7 @@ impl Answer {
 
     fn refunded(&self) -> Refunded {
         // Alipay gives refunds no number of its own.
-        Refunded { refund_no: None, business_date: day(&self.gmt_refund_pay) }
+        Refunded { refund_no: None, counted: counted(&self.gmt_refund_pay) }
     }
 
     fn is_of(&self, order: &RefundOrder) -> bool {
@@ -167,7 +167,7 @@ impl Answer {
         if !is_ours || self.trade_no.is_empty() || !is_amount(&self.total_amount, order.amount) {
             return self.contradicts("it is about another debit");
         }
-        Movement::Done(end(Debited { channel_txn_no: Some(self.trade_no.clone()), business_date: day(at) }))
+        Movement::Done(end(Debited { channel_txn_no: Some(self.trade_no.clone()), counted: counted(at) }))
     }
 
     /// An answer to a call that moves money, other than success.
@@ -256,7 +256,7 @@ fn time(told: &str) -> Option<DateTime<FixedOffset>> {
     shanghai(&DateTime::UNIX_EPOCH).offset().from_local_datetime(&told).single()
 }
 
-/// A day that cannot be read is one that is not told: the money has moved all the same.
-fn day(told: &str) -> Option<NaiveDate> {
-    time(told).map(|time| time.date_naive())
+/// A time that cannot be read is one that is not told: the money has moved all the same.
+fn counted(told: &str) -> Option<Counted> {
+    time(told).map(Counted::At)
 }

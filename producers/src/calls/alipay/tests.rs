@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
-    calls::{Calls, CallsConfig},
+    calls::{Calls, CallsConfig, Counted},
     sandbox::keys,
 };
 
@@ -106,7 +106,7 @@ async fn an_answer_signed_by_openssl_is_believed() {
     let calls = answered(StatusCode::OK, vector("answer")).await;
     let debited = Debited {
         channel_txn_no: Some("2026030122001400000000000001".to_owned()),
-        business_date: "2026-03-01".parse().ok(),
+        counted: Some(Counted::At("2026-03-01T23:59:59+08:00".parse().unwrap())),
     };
     assert_eq!(calls.debit(&withholding(), &debit_order()).await, Movement::Done(DebitEnd::Taken(debited)));
     let other = DebitOrder { amount: "12.51".parse().unwrap(), ..debit_order() };

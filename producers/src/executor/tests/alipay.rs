@@ -249,9 +249,59 @@ async fn a_debit_that_nobody_pays_is_asked_about_six_times_then_cancelled_and_tr
     let (channel, channel_txn_no) = ("alipay-withholding".parse().unwrap(), captured.channel_txn_no.clone());
     let back = Call::Refund { refund_id, tries, amount: yuan("12.50"), channel, channel_txn_no };
     let payload = TaskPayload { order_id: card_order(), correlation_id: None, causation_id: None, call: back };
-    let attempt = Attempt { payload: &payload, unknown: false, tries: 0 };
+    let attempt = Attempt { payload: &payload, unknown: false, stopped: false, tries: 0 };
     assert_eq!(desk.worker.perform(attempt, future::ready(Ok::<_, Infallible>(true))).await, Next::Finish);
     assert_eq!(desk.types()[2..], ["refund.submitted", "refund.completed"]);
+}
+
+#[tokio::test]
+async fn a_stopped_debit_is_cancelled_at_the_first_question_and_never_sent_again() {
+    let waiting = desk(debits([waits()])).await;
+    assert!(matches!(waiting.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
+    assert_eq!(waiting.perform_stopped(&debit(1), 1).await, Next::Finish);
+    closed(&waiting);
+
+    let lost = desk(debits([MoveStep::ResetNotDone, MoveStep::Success])).await;
+    assert!(matches!(lost.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
+    assert!(matches!(lost.perform_stopped(&debit(1), 1).await, Next::End { .. }));
+    assert_eq!((lost.types().len(), debit_there(&lost)), (0, (1, "0.00".to_owned())));
+
+    let taken = desk(debits([MoveStep::ResetButDone])).await;
+    assert!(matches!(taken.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
+    assert_eq!(taken.perform_stopped(&debit(1), 1).await, Next::Finish);
+    assert_eq!(taken.types(), ["payment.captured"]);
+
+    let hidden = desk(taken_in_silence(vec![])).await;
+    assert!(matches!(hidden.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
+    assert_eq!(hidden.perform_stopped(&debit(1), 1).await, Next::Finish);
+    given_back(&hidden);
+}
+
+#[tokio::test]
+async fn what_alipay_dates_by_a_time_counts_in_the_day_of_the_channels_cutover() {
+    for (cutover, day) in [("00:00:00", "2025-03-10"), ("23:00:00", "2025-03-11")] {
+        let mut policy = Policy::default();
+        for channel in ["alipay-mini", "alipay-withholding"] {
+            policy.channels.get_mut(&channel.parse::<Name>().unwrap()).unwrap().cutover = cutover.parse().unwrap();
+        }
+        let desk = desk_with(Script::default(), policy).await;
+        desk.sandbox.pay(payment(order()));
+        let query = Call::QueryPayment { channel: "alipay-mini".parse().unwrap(), tries: 1 };
+        desk.work(&refund(1)).await;
+        desk.work(&debit(1)).await;
+        desk.sandbox.pay(payment(card_order()));
+        desk.work(&query).await;
+        let days: Vec<NaiveDate> = desk
+            .events()
+            .iter()
+            .filter_map(|event| match &event.data {
+                Data::PaymentCaptured(data) => Some(data.business_date),
+                Data::RefundCompleted(data) => Some(data.business_date),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(days, [day.parse::<NaiveDate>().unwrap(); 3], "{cutover}");
+    }
 }
 
 #[tokio::test]

@@ -214,7 +214,7 @@ async fn a_cancel_closes_what_is_not_paid_gives_back_what_is_and_says_nothing_of
         let answer = calls.cancel_debit(&channel, &debit(3)).await;
         let Some(Answer::Done(DebitEnd::GivenBack(back))) = answer else { panic!("{answer:?}") };
         assert_eq!(back.channel_txn_no, Some(format!("D{}", order_no(3))));
-        assert!(back.business_date.is_some());
+        assert!(back.counted.is_some());
     }
     assert_eq!(sandbox.books().refunded(&order_no(3)), "12.50".parse().unwrap());
     assert_eq!(heard.wait_for(1).await.len(), 1, "the debit's own notice");

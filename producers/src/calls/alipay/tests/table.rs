@@ -122,7 +122,8 @@ fn a_refund_is_done_where_its_own_call_moved_the_money() {
             "refund_fee": "9.00", "gmt_refund_pay": "2026-03-01 23:59:59.123"});
         read(answer).refund(&refund_order())
     };
-    let done = Refunded { refund_no: None, business_date: "2026-03-01".parse().ok() };
+    let done =
+        Refunded { refund_no: None, counted: Some(Counted::At("2026-03-01T23:59:59.123+08:00".parse().unwrap())) };
     assert_eq!(answer("Y", ORDER), Movement::Done(done));
     assert_eq!((answer("N", ORDER), answer("", ORDER)), (Movement::UnderWay, Movement::UnderWay));
     assert_eq!(word(&answer("Y", "CBBBBBBBBBBBBBBBBBBBBBBBBBBBBB")), "unknown");
