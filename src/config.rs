@@ -126,11 +126,9 @@ impl Config {
             .merge(Serialized::defaults(flags))
             .extract()
             .context("the configuration cannot be read")?;
+        let in_an_address = [&config.postgres_url, &config.log].iter().any(|address| address.contains(MASK));
         anyhow::ensure!(
-            config.secret != MASK
-                && config.calls.alipay.private_key != MASK
-                && config.door.clients.iter().all(|client| client.token != MASK)
-                && config.channels.secrets().iter().all(|secret| *secret != MASK),
+            !in_an_address && config.secrets().all(|secret| secret != MASK),
             "a secret is {MASK}, which is how `ledger config` shows one: put the real one in its place"
         );
         Ok(config)
@@ -139,27 +137,29 @@ impl Config {
     /// As TOML, with everything secret masked.
     pub fn masked(&self) -> Result<String> {
         let mut shown = self.clone();
-        let tokens = shown.door.clients.iter_mut().map(|client| &mut client.token);
-        let played = shown.sandbox.door.iter_mut().flat_map(|door| door.tokens.values_mut());
-        let of_channels = shown.channels.secrets();
-        let ours = [&mut shown.secret, &mut shown.calls.alipay.private_key];
-        for secret in ours.into_iter().chain(tokens).chain(played).chain(of_channels) {
-            if !secret.is_empty() {
-                MASK.clone_into(secret);
-            }
+        for secret in shown.secrets().filter(|secret| !secret.is_empty()) {
+            MASK.clone_into(secret);
         }
         shown.postgres_url = mask_password(&shown.postgres_url);
-        shown.log = shown.log.split_once('?').map_or(shown.log.clone(), |(brokers, _)| format!("{brokers}?***"));
+        shown.log = shown.log.split_once('?').map_or(shown.log.clone(), |(brokers, _)| format!("{brokers}?{MASK}"));
         toml::to_string_pretty(&shown).context("the configuration cannot be shown")
+    }
+
+    /// Everything secret, but for what stands within an address.
+    fn secrets(&mut self) -> impl Iterator<Item = &mut String> {
+        let tokens = self.door.clients.iter_mut().map(|client| &mut client.token);
+        let played = self.sandbox.door.iter_mut().flat_map(|door| door.tokens.values_mut());
+        let ours = [&mut self.secret, &mut self.calls.alipay.private_key];
+        ours.into_iter().chain(tokens).chain(played).chain(self.channels.secrets())
     }
 }
 
 /// `postgres://user:secret@host` as `postgres://user:***@host`.
 pub fn mask_password(url: &str) -> String {
     if !url.contains("://") {
-        return if url.contains("password") { "***".to_owned() } else { url.to_owned() };
+        return if url.contains("password") { MASK.to_owned() } else { url.to_owned() };
     }
-    replace_password(url, ":***")
+    replace_password(url, &format!(":{MASK}"))
 }
 
 /// `postgres://user:secret@host` as `postgres://user@host`.
@@ -224,6 +224,22 @@ mod tests {
         let by_query = "postgres://ledger@db/ledger?password=pa55&sslmode=require";
         assert_eq!(without_password(by_query), "postgres://ledger@db/ledger?sslmode=require");
         assert_eq!(mask_password("postgres://ledger@db/ledger?password=pa55"), "postgres://ledger@db/ledger");
+    }
+
+    #[test]
+    fn what_is_shown_is_not_taken_for_the_secrets_themselves() {
+        let mut config = Config { postgres_url: "postgres://ledger@db/ledger".into(), ..Config::default() };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let load = |config: &Config| {
+            std::fs::write(file.path(), config.masked().unwrap()).unwrap();
+            Config::load(Some(file.path()), &Flags::default()).map_err(|error| error.to_string())
+        };
+        load(&config).unwrap();
+        config.postgres_url = "postgres://ledger:pa55@db/ledger".into();
+        assert!(load(&config).unwrap_err().contains("put the real one in its place"));
+        config.postgres_url = String::new();
+        config.secret = "s3cret".into();
+        assert!(load(&config).unwrap_err().contains("put the real one in its place"));
     }
 
     #[test]

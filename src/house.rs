@@ -160,8 +160,8 @@ impl House {
     /// had anything in hand.
     async fn is_at_rest(&self) -> Result<bool> {
         let Some(ends) = self.all_read().await? else { return Ok(false) };
-        let (_, tasks_due) = engine::task::open_tasks(&self.pool, self.clock.now()).await?;
-        if tasks_due > 0 || producers::coordinator::is_busy(&self.pool, self.clock.now()).await? {
+        let tasks_due = engine::task::due(&self.pool, self.clock.now()).await? > 0;
+        if tasks_due || producers::coordinator::is_busy(&self.pool, self.clock.now()).await? {
             return Ok(false);
         }
         Ok(self.all_read().await? == Some(ends))

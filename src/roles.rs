@@ -139,11 +139,10 @@ impl Running {
                     config.door = Some(house.sandbox_door(door.url)?);
                 }
                 (config.policy, config.channels) = (policy, house.config.channels.clone());
-                let listen = house.config.sandbox_listen;
-                let sandbox = Sandbox::start(listen, config, house.clock.clone()).await;
-                self.sandbox = Some(sandbox.with_context(|| {
-                    format!("the sandbox cannot listen on {listen}; choose another with LEDGER_SANDBOX_LISTEN")
-                })?);
+                let sandbox = Sandbox::start(house.config.sandbox_listen, config, house.clock.clone()).await;
+                self.sandbox = Some(sandbox.context(
+                    "the sandbox cannot start; if its address is taken, choose another with LEDGER_SANDBOX_LISTEN",
+                )?);
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 
 use data_encoding::HEXLOWER;
 use deadpool_postgres::Pool;
-use engine::{log::AppendError, stream::WaitError, task};
+use engine::{log::AppendError, postgres::QueryError, task};
 use rules::{business_day::shanghai, coordinator::Call, refund::Refund};
 use schemas::{
     Amount, AmountError, Event, Name, OrderId,
@@ -45,7 +45,7 @@ pub struct Exported {
 #[derive(Debug, thiserror::Error)]
 pub enum RefundFileError {
     #[error(transparent)]
-    Postgres(#[from] WaitError),
+    Postgres(#[from] QueryError),
     #[error("the log did not acknowledge: {0}; export again, nothing has been released")]
     Log(#[from] AppendError),
     #[error("the file cannot be written: {0}; export again, nothing has been released")]
@@ -57,7 +57,7 @@ pub enum RefundFileError {
 }
 
 /// The refunds of `channel` that wait, in the order of their keys.
-pub async fn waiting(pool: &Pool, channel: &Name) -> Result<Vec<Waiting>, WaitError> {
+pub async fn waiting(pool: &Pool, channel: &Name) -> Result<Vec<Waiting>, QueryError> {
     let read = |(key, payload): (String, String)| {
         let payload: TaskPayload = serde_json::from_str(&payload)
             .inspect_err(|error| tracing::error!(key, %error, "a task cannot be read"))

@@ -14,7 +14,7 @@ use axum::{
     routing::get,
 };
 use deadpool_postgres::Pool;
-use engine::stream::{WaitError, wait_until_applied};
+use engine::{postgres::QueryError, stream::wait_until_applied};
 use rules::order::OrderStatus;
 use schemars::{JsonSchema, SchemaGenerator};
 use schemas::{OrderId, Position};
@@ -108,7 +108,7 @@ fn problem(code: ReadCode, detail: impl ToString) -> Response {
         .into_response()
 }
 
-fn unavailable(error: WaitError) -> Response {
+fn unavailable(error: QueryError) -> Response {
     problem(ReadCode::Unavailable, error)
 }
 

@@ -5,7 +5,7 @@ use deadpool_postgres::{
     Client, Pool,
     tokio_postgres::{IsolationLevel, Row},
 };
-use engine::stream::WaitError;
+use engine::postgres::QueryError;
 use rules::order::OrderStatus;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -81,13 +81,13 @@ fn order(row: &Row) -> OrderReport {
     }
 }
 
-pub async fn find_order(pool: &Pool, order_id: &str) -> Result<Option<OrderReport>, WaitError> {
+pub async fn find_order(pool: &Pool, order_id: &str) -> Result<Option<OrderReport>, QueryError> {
     let sql = format!("select {ORDER_COLUMNS} from finance.orders where order_id = $1");
     Ok(pool.get().await?.query_opt(&sql, &[&order_id]).await?.as_ref().map(order))
 }
 
 /// The newest orders first, at most `limit`; of one status if it is given.
-pub async fn list_orders(pool: &Pool, status: Option<&str>, limit: i64) -> Result<Vec<OrderReport>, WaitError> {
+pub async fn list_orders(pool: &Pool, status: Option<&str>, limit: i64) -> Result<Vec<OrderReport>, QueryError> {
     let sql = format!(
         "select {ORDER_COLUMNS} from finance.orders where $1::text is null or status = $1
          order by requested_at desc nulls last, order_id limit $2"
@@ -99,7 +99,7 @@ fn balance(row: &Row) -> BalanceReport {
     BalanceReport { account: row.get(0), name: row.get(1), name_zh: row.get(2), owner: row.get(3), balance: row.get(4) }
 }
 
-pub async fn balances(pool: &Pool) -> Result<Vec<BalanceReport>, WaitError> {
+pub async fn balances(pool: &Pool) -> Result<Vec<BalanceReport>, QueryError> {
     Ok(pool.get().await?.query(BALANCES, &[]).await?.iter().map(balance).collect())
 }
 
@@ -111,7 +111,7 @@ pub enum AsOf {
 }
 
 /// Balances as they were, added up from the journal.
-pub async fn balances_as_of(pool: &Pool, as_of: &AsOf) -> Result<Vec<BalanceReport>, WaitError> {
+pub async fn balances_as_of(pool: &Pool, as_of: &AsOf) -> Result<Vec<BalanceReport>, QueryError> {
     let client = pool.get().await?;
     let schema = active_schema(&client).await?;
     let (filter, time, offsets) = match as_of {
@@ -128,7 +128,7 @@ pub async fn balances_as_of(pool: &Pool, as_of: &AsOf) -> Result<Vec<BalanceRepo
     Ok(client.query(&sql, &[&time, &offsets]).await?.iter().map(balance).collect())
 }
 
-pub async fn position(pool: &Pool) -> Result<PositionReport, WaitError> {
+pub async fn position(pool: &Pool) -> Result<PositionReport, QueryError> {
     Ok(position_of(&pool.get().await?.query_one(POSITION, &[]).await?))
 }
 
@@ -141,7 +141,7 @@ fn position_of(row: &Row) -> PositionReport {
 }
 
 /// Balances and position of one and the same moment.
-pub async fn books(pool: &Pool) -> Result<(Vec<BalanceReport>, PositionReport), WaitError> {
+pub async fn books(pool: &Pool) -> Result<(Vec<BalanceReport>, PositionReport), QueryError> {
     let mut client = pool.get().await?;
     let moment = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     let moment = moment.start().await?;
@@ -150,19 +150,19 @@ pub async fn books(pool: &Pool) -> Result<(Vec<BalanceReport>, PositionReport), 
 }
 
 /// The schema, which is also the projection's name, of the generation that is shown.
-pub async fn active_schema(client: &Client) -> Result<String, WaitError> {
+pub async fn active_schema(client: &Client) -> Result<String, QueryError> {
     let row = client.query_one("select 'views_g' || id from finance.generation where active", &[]).await?;
     Ok(row.get(0))
 }
 
 /// Classes of the breaks of an order or stream that are open.
-pub async fn open_breaks(pool: &Pool, subject: &str) -> Result<Vec<String>, WaitError> {
+pub async fn open_breaks(pool: &Pool, subject: &str) -> Result<Vec<String>, QueryError> {
     let sql = "select class from finance.breaks where subject = $1 and open order by class";
     Ok(pool.get().await?.query(sql, &[&subject]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 /// What a student owes in all, in yuan.
-pub async fn arrears(pool: &Pool, stream: &str) -> Result<String, WaitError> {
+pub async fn arrears(pool: &Pool, stream: &str) -> Result<String, QueryError> {
     let sql = "select coalesce(sum(outstanding), 0)::numeric(18, 2)::text from finance.fees where stream = $1";
     Ok(pool.get().await?.query_one(sql, &[&stream]).await?.get(0))
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::Pool;
 use engine::{
     log::{Log, LogError, Position},
+    postgres::QueryError,
     store,
-    stream::WaitError,
 };
 use schemas::{OrderId, Recorded, Refusal};
 
@@ -15,7 +15,7 @@ use crate::report;
 #[derive(Debug, thiserror::Error)]
 pub enum TimelineError {
     #[error(transparent)]
-    Read(#[from] WaitError),
+    Read(#[from] QueryError),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("the log does not give the record at {0}")]
@@ -25,8 +25,8 @@ pub enum TimelineError {
 }
 
 /// Where the events of an order stand; empty for an order that nobody knows.
-pub async fn positions(pool: &Pool, order: &OrderId) -> Result<Vec<Position>, WaitError> {
-    let client = pool.get().await.map_err(WaitError::from)?;
+pub async fn positions(pool: &Pool, order: &OrderId) -> Result<Vec<Position>, QueryError> {
+    let client = pool.get().await.map_err(QueryError::from)?;
     let schema = report::active_schema(&client).await?;
     let sql = format!("select partition, history from {schema}.orders where key = $1");
     let row = client.query_opt(&sql, &[&order.as_str()]).await?;

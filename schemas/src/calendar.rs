@@ -18,8 +18,8 @@ pub(crate) fn parse_time(text: &str) -> Option<DateTime<FixedOffset>> {
     time.with_nanosecond(time.nanosecond().min(999_999_999)).filter(|_| is_taken)
 }
 
-/// A day: `2025-03-10`.
-fn parse_date(text: &str) -> Option<NaiveDate> {
+/// A day: `2025-03-10`, and no other form of one.
+pub fn parse_date(text: &str) -> Option<NaiveDate> {
     let form = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
     (text.len() == 10 && text.bytes().enumerate().all(form)).then(|| text.parse().ok()).flatten()
 }

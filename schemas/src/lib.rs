@@ -12,6 +12,7 @@ pub mod topics;
 pub mod upcast;
 
 pub use amount::{AMOUNT_MAX_FEN, Amount, AmountError, Balance, total};
+pub use calendar::parse_date;
 pub use event::{CONTENT_TYPE, Event, Position, Recorded, Refusal, RefusalCode, event_id, json_refusal};
 pub use events::{About, Data};
 pub use names::{Name, NameError, OrderId, Stream, StreamKind};

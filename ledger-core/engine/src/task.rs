@@ -7,10 +7,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Pool, tokio_postgres};
+use deadpool_postgres::Pool;
 use postgres::{Transaction, types::Type};
 
-use crate::stream::WaitError;
+use crate::postgres::QueryError;
 
 /// A task to write down.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +101,7 @@ pub fn withdraw(tx: &mut Transaction<'_>, keys: &[String]) -> Result<(), postgre
 }
 
 /// Tasks that have no time and wait to be taken by hand: their keys and payloads, in the order of the keys.
-pub async fn held(pool: &Pool) -> Result<Vec<(String, String)>, WaitError> {
+pub async fn held(pool: &Pool) -> Result<Vec<(String, String)>, QueryError> {
     let sql = "select key, payload from engine.task
                where due_at is null and state in ('ready', 'claimed') and not withdrawn order by key";
     let rows = pool.get().await?.query(sql, &[]).await?;
@@ -109,7 +109,7 @@ pub async fn held(pool: &Pool) -> Result<Vec<(String, String)>, WaitError> {
 }
 
 /// Takes tasks that have no time: from here on they cannot be cancelled. Answers which of them were still there.
-pub async fn take(pool: &Pool, keys: &[String]) -> Result<Vec<String>, WaitError> {
+pub async fn take(pool: &Pool, keys: &[String]) -> Result<Vec<String>, QueryError> {
     let sql = "update engine.task set state = 'claimed', updated_at = now()
                where key = any($1) and due_at is null and state in ('ready', 'claimed') and not withdrawn returning key";
     let rows = pool.get().await?.query(sql, &[&keys]).await?;
@@ -117,7 +117,7 @@ pub async fn take(pool: &Pool, keys: &[String]) -> Result<Vec<String>, WaitError
 }
 
 /// What was taken goes out, all of it or nothing: `false` when somebody else has sent some of it meanwhile.
-pub async fn gone_out(pool: &Pool, keys: &[String]) -> Result<bool, WaitError> {
+pub async fn gone_out(pool: &Pool, keys: &[String]) -> Result<bool, QueryError> {
     let sql = "update engine.task set state = 'done', updated_at = now()
                where key = any($1) and due_at is null and state = 'claimed'";
     let mut client = pool.get().await?;
@@ -144,7 +144,7 @@ pub struct Room<'a> {
 
 /// Claims tasks that are due at `now`, those of a party with no room left out. Claims of a silent executor come back as
 /// unknown once their lease is over, or end there if they have been withdrawn meanwhile.
-pub async fn claim(pool: &Pool, room: Room<'_>, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Task>, WaitError> {
+pub async fn claim(pool: &Pool, room: Room<'_>, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Task>, QueryError> {
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let (parties, busy): (Vec<&str>, Vec<i64>) =
         room.busy.iter().map(|(party, busy)| (party.as_str(), count(*busy))).unzip();
@@ -188,7 +188,7 @@ pub async fn claim(pool: &Pool, room: Room<'_>, now: DateTime<Utc>, lease: Durat
 }
 
 /// The call is about to go out. False when the claim has been lost, or its task stopped meanwhile: then it must not.
-pub async fn submit(pool: &Pool, task: &Task, lease: Duration) -> Result<bool, WaitError> {
+pub async fn submit(pool: &Pool, task: &Task, lease: Duration) -> Result<bool, QueryError> {
     let sql = "update engine.task set state = 'submitted', updated_at = now(),
                       lease_until = now() + make_interval(secs => $3)
                where key = $1 and claim = $2 and state = 'claimed' and not withdrawn and stopped = $4";
@@ -198,22 +198,22 @@ pub async fn submit(pool: &Pool, task: &Task, lease: Duration) -> Result<bool, W
 }
 
 /// The outcome is in the log: nothing is left to do.
-pub async fn finish(pool: &Pool, task: &Task) -> Result<(), WaitError> {
+pub async fn finish(pool: &Pool, task: &Task) -> Result<(), QueryError> {
     settle(pool, task, "done", None, "").await
 }
 
 /// Nothing went out; try again at `due_at`.
-pub async fn put_back(pool: &Pool, task: &Task, due_at: DateTime<Utc>, why: &str) -> Result<(), WaitError> {
+pub async fn put_back(pool: &Pool, task: &Task, due_at: DateTime<Utc>, why: &str) -> Result<(), QueryError> {
     settle(pool, task, "ready", Some(due_at), why).await
 }
 
 /// It was stopped, and never went out.
-pub async fn end(pool: &Pool, task: &Task, why: &str) -> Result<(), WaitError> {
+pub async fn end(pool: &Pool, task: &Task, why: &str) -> Result<(), QueryError> {
     settle(pool, task, "cancelled", None, why).await
 }
 
 /// The call may have gone out; ask for its outcome at `due_at`.
-pub async fn leave_unknown(pool: &Pool, task: &Task, due_at: DateTime<Utc>, why: &str) -> Result<(), WaitError> {
+pub async fn leave_unknown(pool: &Pool, task: &Task, due_at: DateTime<Utc>, why: &str) -> Result<(), QueryError> {
     settle(pool, task, "unknown", Some(due_at), why).await
 }
 
@@ -223,7 +223,7 @@ async fn settle(
     state: &str,
     due_at: Option<DateTime<Utc>>,
     why: &str,
-) -> Result<(), WaitError> {
+) -> Result<(), QueryError> {
     let sql = "update engine.task set due_at = coalesce($4, due_at), last_error = nullif($5, ''),
                       lease_until = null, updated_at = now(),
                       state = case when withdrawn and $3 <> 'done' or stopped and $3 = 'ready' then 'cancelled' else $3 end
@@ -235,15 +235,10 @@ async fn settle(
     Ok(())
 }
 
-/// Tasks that wait or run, and how many of them are due at `now`.
-pub async fn open_tasks(pool: &Pool, now: DateTime<Utc>) -> Result<(i64, i64), WaitError> {
-    let client: deadpool_postgres::Object = pool.get().await?;
-    let row: tokio_postgres::Row = client
-        .query_one(
-            "select count(*), count(*) filter (where due_at <= $1 or due_at is not null and state in ('claimed', 'submitted'))
-             from engine.task where state in ('ready', 'claimed', 'submitted', 'unknown') and not withdrawn",
-            &[&now],
-        )
-        .await?;
-    Ok((row.get(0), row.get(1)))
+/// How many tasks are due at `now` or under way.
+pub async fn due(pool: &Pool, now: DateTime<Utc>) -> Result<i64, QueryError> {
+    let sql = "select count(*) from engine.task
+               where state in ('ready', 'claimed', 'submitted', 'unknown') and not withdrawn
+                 and (due_at <= $1 or due_at is not null and state in ('claimed', 'submitted'))";
+    Ok(pool.get().await?.query_one(sql, &[&now]).await?.get(0))
 }

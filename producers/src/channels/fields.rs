@@ -1,6 +1,6 @@
 //! The fields of a verified form, each read strictly: an amount, a time or a number has one spelling, whoever signed it.
 
-use chrono::{DateTime, FixedOffset, NaiveDate};
+use chrono::{DateTime, FixedOffset};
 use rules::refund::Refund;
 use schemas::{Amount, OrderId, RefusalCode};
 use uuid::Uuid;
@@ -89,10 +89,4 @@ pub(super) fn compact_time(text: &str) -> Option<DateTime<FixedOffset>> {
 pub(super) fn refund_id(request_no: &str) -> Option<Uuid> {
     let id = Uuid::try_parse(request_no.strip_prefix('R')?).ok()?;
     (Refund::request_no(id) == request_no).then_some(id)
-}
-
-/// `2026-03-01`.
-pub(super) fn date(text: &str) -> Option<NaiveDate> {
-    let form = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
-    (text.len() == 10 && text.bytes().enumerate().all(form)).then(|| text.parse().ok()).flatten()
 }

@@ -119,7 +119,7 @@ impl Ums {
 
     fn settle_date(&self, fields: &Fields) -> Result<Option<chrono::NaiveDate>, Refused> {
         let date = fields.optional("settleDate")?;
-        date.map(|text| fields::date(&text).ok_or(Refused::invalid("settleDate"))).transpose()
+        date.map(|text| schemas::parse_date(&text).ok_or(Refused::invalid("settleDate"))).transpose()
     }
 
     fn refund(&self, fields: &Fields, order: OrderId, notice: &Notice<'_>) -> Result<Option<Said>, Refused> {

@@ -400,7 +400,7 @@ impl Handler for Coordinator {
 }
 
 /// Whether decisions wait to be sent, or something is due at `now`.
-pub async fn is_busy(pool: &deadpool_postgres::Pool, now: LogTime) -> Result<bool, engine::stream::WaitError> {
+pub async fn is_busy(pool: &deadpool_postgres::Pool, now: LogTime) -> Result<bool, engine::postgres::QueryError> {
     let sql =
         "select exists (select from coordinator.outbox) or exists (select from coordinator.orders where due_at <= $1)";
     Ok(pool.get().await?.query_one(sql, &[&now]).await?.get(0))

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use engine::{log::AppendError, stream::WaitError};
+use engine::{log::AppendError, postgres::QueryError};
 use schemas::{Event, Position, Refusal, RefusalCode};
 use uuid::Uuid;
 
@@ -62,7 +62,7 @@ pub enum Outcome {
 }
 
 /// Appends what is new among these events. An error means that nothing was appended.
-pub async fn ingest(door: &Door, events: &[Event]) -> Result<Vec<Outcome>, WaitError> {
+pub async fn ingest(door: &Door, events: &[Event]) -> Result<Vec<Outcome>, QueryError> {
     let known = known::note(&door.pool, events).await?;
     let verdicts = verdicts(events, &known);
     let fresh: Vec<&Event> =

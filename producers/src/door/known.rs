@@ -7,10 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use deadpool_postgres::{Pool, tokio_postgres::Row};
-use engine::{
-    log::Position,
-    stream::{StreamError, WaitError},
-};
+use engine::{log::Position, postgres::QueryError, stream::StreamError};
 use postgres::{Transaction, types::Type};
 use rules::order::Order;
 use schemas::{Event, OrderId};
@@ -68,7 +65,7 @@ fn columns(places: &[(Uuid, Position)]) -> (Vec<Uuid>, Vec<i32>, Vec<i64>) {
 }
 
 /// Takes note of these facts, and answers what was known of each before (or is now).
-pub async fn note<'a>(pool: &Pool, events: impl IntoIterator<Item = &'a Event>) -> Result<KnownFacts, WaitError> {
+pub async fn note<'a>(pool: &Pool, events: impl IntoIterator<Item = &'a Event>) -> Result<KnownFacts, QueryError> {
     let (ids, digests) = ids_and_digests(events);
     if ids.is_empty() {
         return Ok(KnownFacts::new());
@@ -92,7 +89,7 @@ pub fn note_in<'a>(
 }
 
 /// Where the log has these facts.
-pub async fn place(pool: &Pool, places: &[(Uuid, Position)]) -> Result<(), WaitError> {
+pub async fn place(pool: &Pool, places: &[(Uuid, Position)]) -> Result<(), QueryError> {
     if places.is_empty() {
         return Ok(());
     }
@@ -121,7 +118,7 @@ pub async fn note_request(
     key: &str,
     digest: Uuid,
     order: &OrderId,
-) -> Result<bool, WaitError> {
+) -> Result<bool, QueryError> {
     let sql = "insert into door.request (client, key, digest, order_id) values ($1, $2, $3, $4)
                on conflict (client, key) do update set digest = door.request.digest returning digest";
     let client = pool.get().await?;
@@ -131,7 +128,7 @@ pub async fn note_request(
 }
 
 /// Whether one of these has asked for this order.
-pub async fn has_asked(pool: &Pool, owners: &[String], order: &OrderId) -> Result<bool, WaitError> {
+pub async fn has_asked(pool: &Pool, owners: &[String], order: &OrderId) -> Result<bool, QueryError> {
     let sql = "select exists (select from door.request where order_id = $1 and client = any($2))";
     let client = pool.get().await?;
     let statement = client.prepare_cached(sql).await?;
@@ -156,9 +153,9 @@ pub async fn orders(pool: &Pool, keys: &[&str]) -> Result<Orders, OrderError> {
     if keys.is_empty() {
         return Ok(Orders::new());
     }
-    let client = pool.get().await.map_err(WaitError::from)?;
-    let statement = client.prepare_typed_cached(ORDERS, &[Type::TEXT_ARRAY]).await.map_err(WaitError::from)?;
-    let rows = client.query(&statement, &[&keys]).await.map_err(WaitError::from)?;
+    let client = pool.get().await.map_err(QueryError::from)?;
+    let statement = client.prepare_typed_cached(ORDERS, &[Type::TEXT_ARRAY]).await.map_err(QueryError::from)?;
+    let rows = client.query(&statement, &[&keys]).await.map_err(QueryError::from)?;
     Ok(read_orders(&rows)?)
 }
 
@@ -174,13 +171,13 @@ pub fn orders_in(tx: &mut Transaction<'_>, keys: &[&str]) -> Result<Orders, Stre
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
     #[error(transparent)]
-    Postgres(#[from] WaitError),
+    Postgres(#[from] QueryError),
     #[error("the coordinator's row of this order cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
 }
 
 /// Deletes what was seen longer than `days` ago; answers how many rows that were.
-pub async fn forget(pool: &Pool, days: i32) -> Result<u64, WaitError> {
+pub async fn forget(pool: &Pool, days: i32) -> Result<u64, QueryError> {
     let client = pool.get().await?;
     let mut gone = 0;
     for table in ["door.event", "door.request"] {
@@ -190,7 +187,7 @@ pub async fn forget(pool: &Pool, days: i32) -> Result<u64, WaitError> {
     Ok(gone)
 }
 
-pub async fn is_reachable(pool: &Pool) -> Result<(), WaitError> {
+pub async fn is_reachable(pool: &Pool) -> Result<(), QueryError> {
     pool.get().await?.simple_query("select 1").await?;
     Ok(())
 }

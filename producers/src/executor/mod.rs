@@ -15,7 +15,8 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use deadpool_postgres::Pool;
 use engine::{
     log::AppendError,
-    stream::{Stop, WaitError},
+    postgres::QueryError,
+    stream::Stop,
     task::{self, Room, Task},
 };
 use rules::{business_day::shanghai, coordinator::Call, policy::Policy, settlement::business_date};
@@ -139,7 +140,7 @@ impl Executor {
         }
     }
 
-    async fn claim(&self, running: &Running) -> Result<Vec<Task>, WaitError> {
+    async fn claim(&self, running: &Running) -> Result<Vec<Task>, QueryError> {
         let free = self.concurrency - running.calls.len();
         if free == 0 {
             return Ok(Vec::new());

@@ -31,6 +31,28 @@ pub enum PoolError {
     Build(#[from] deadpool_postgres::BuildError),
 }
 
+/// A query by way of the pool failed. It tells its causes by itself, wherever it is printed; so it has no `source` that
+/// would tell them again.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    #[error("{}", explain(.0))]
+    Pool(deadpool_postgres::PoolError),
+    #[error("{}", explain(.0))]
+    Postgres(tokio_postgres::Error),
+}
+
+impl From<deadpool_postgres::PoolError> for QueryError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        Self::Pool(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for QueryError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
+    }
+}
+
 /// A connection that belongs to the caller alone, as a lane needs it. Blocks; not for use on a thread of tokio's.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt, sync::Barrier, thre
 use postgres::error::SqlState;
 
 use super::{server::Server, *};
-use crate::stream::{StreamError, WaitError};
+use crate::{postgres::QueryError, stream::StreamError};
 
 const FIRST: (&str, &str) = ("V1__accounts", "CREATE TABLE accounts (id int); INSERT INTO accounts VALUES (1);");
 const SECOND: (&str, &str) = ("V2__cards", "CREATE TABLE cards (id int); INSERT INTO cards VALUES (1);");
@@ -132,6 +132,6 @@ fn errors_tell_their_causes_once(url: &str) {
     assert!(told.ends_with("column \"nothing\" does not exist"), "{told}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let nowhere = pool("postgres://ledger@127.0.0.1:1/ledger", "test", 1).unwrap();
-    let told = WaitError::from(runtime.block_on(nowhere.get()).err().unwrap()).to_string();
+    let told = QueryError::from(runtime.block_on(nowhere.get()).err().unwrap()).to_string();
     assert!(told.contains("refused") && told.matches("connecting").count() == 1, "{told}");
 }

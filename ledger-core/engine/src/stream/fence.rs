@@ -6,14 +6,14 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Pool, tokio_postgres};
+use deadpool_postgres::Pool;
 use postgres::{Client, Transaction, types::Type};
 use uuid::Uuid;
 
 use super::{LaneConfig, StreamError};
 use crate::{
     log::{Position, Record, TopicInfo},
-    postgres::explain,
+    postgres::QueryError,
 };
 
 /// How long a batch of a lane that lost its lease may sit idle in its transaction before its backend is ended.
@@ -295,28 +295,7 @@ impl Progress {
     }
 }
 
-/// Tells its causes by itself, wherever it is printed; so it has no `source` that would tell them again.
-#[derive(Debug, thiserror::Error)]
-pub enum WaitError {
-    #[error("{}", explain(.0))]
-    Pool(deadpool_postgres::PoolError),
-    #[error("{}", explain(.0))]
-    Postgres(tokio_postgres::Error),
-}
-
-impl From<deadpool_postgres::PoolError> for WaitError {
-    fn from(error: deadpool_postgres::PoolError) -> Self {
-        Self::Pool(error)
-    }
-}
-
-impl From<tokio_postgres::Error> for WaitError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Postgres(error)
-    }
-}
-
-pub async fn progress(pool: &Pool, projection: &str) -> Result<Progress, WaitError> {
+pub async fn progress(pool: &Pool, projection: &str) -> Result<Progress, QueryError> {
     let client = pool.get().await?;
     let statement =
         client.prepare_cached("select partition, next_offset from engine.fence where projection = $1").await?;
@@ -330,7 +309,7 @@ pub async fn wait_until_applied(
     projection: &str,
     position: Position,
     timeout: Duration,
-) -> Result<bool, WaitError> {
+) -> Result<bool, QueryError> {
     let until = Instant::now() + timeout;
     loop {
         if progress(pool, projection).await?.includes(position) {
