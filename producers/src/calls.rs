@@ -102,13 +102,13 @@ pub enum CallsError {
     #[error("set {setting} ({variable}) as well", variable = variable(setting))]
     Missing { setting: &'static str },
     #[error(
-        "{setting} ({variable}) is neither a key nor the path of a file with one: {source}",
+        "{setting} ({variable}) is neither a key nor the path of a file with one",
         variable = variable(setting)
     )]
     Key { setting: &'static str, source: KeyError },
     #[error("calls.ca_file (LEDGER_CALLS__CA_FILE) cannot be used")]
     Tls(#[from] TlsError),
-    #[error("the HTTP client cannot be built: {0}")]
+    #[error("the HTTP client cannot be built")]
     Client(#[from] reqwest::Error),
 }
 

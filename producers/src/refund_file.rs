@@ -46,11 +46,11 @@ pub struct Exported {
 pub enum RefundFileError {
     #[error(transparent)]
     Postgres(#[from] QueryError),
-    #[error("the log did not acknowledge: {0}; export again, nothing has been released")]
+    #[error("the log did not acknowledge; export again, nothing has been released")]
     Log(#[from] AppendError),
-    #[error("the file cannot be written: {0}; export again, nothing has been released")]
+    #[error("the file cannot be written; export again, nothing has been released")]
     Write(#[source] io::Error),
-    #[error("the refunds of one file are more than an amount can say: {0}")]
+    #[error("the refunds of one file are more than an amount can say")]
     Total(#[from] AmountError),
     #[error("another export took the same refunds: release that file, and export again for what is left")]
     TakenTwice,

@@ -110,13 +110,13 @@ impl fmt::Debug for Door {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    #[error("the sandbox cannot listen on {addr}: {source}")]
+    #[error("the sandbox cannot listen on {addr}")]
     Listen { addr: SocketAddr, source: io::Error },
-    #[error("the HTTP client cannot be built: {0}")]
+    #[error("the HTTP client cannot be built")]
     Client(#[from] reqwest::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("a key of the played Alipay cannot be used: {0}")]
+    #[error("a key of the played Alipay cannot be used")]
     Key(#[from] KeyError),
 }
 
