@@ -229,12 +229,12 @@ async fn a_withdrawn_task_of_a_dead_executor_ends_by_itself() -> Result<()> {
     let world = World::open(ledger_tests::config().await?).await?;
     let pool = &world.house.pool;
     write(&world, [wanted("1", "bank")]).await?;
-    let claimed = claim(&world, &BTreeMap::new()).await?;
+    let claimed = claim(&world).await?;
     ensure!(task::submit(pool, &claimed[0], LEASE).await?);
     in_one_transaction(&world, |tx| task::withdraw(tx, &["1".to_owned()])).await?;
     assert_eq!(states(&world).await?, ["submitted"], "its call may still be under way");
     tokio::time::sleep(LEASE * 2).await;
-    assert_eq!(claim(&world, &BTreeMap::new()).await?, []);
+    assert_eq!(claim(&world).await?, []);
     assert_eq!(states(&world).await?, ["cancelled"]);
     Ok(())
 }
@@ -245,13 +245,14 @@ async fn a_stopped_task_does_not_go_out_and_what_may_have_gone_out_is_asked_abou
     let pool = &world.house.pool;
     let stopped = |key| NewTask { stopped: true, ..wanted(key, "bank") };
     write(&world, [wanted("1", "bank")]).await?;
-    let claimed = claim(&world, &BTreeMap::new()).await?;
+    let claimed = claim(&world).await?;
     write(&world, [wanted("2", "bank")]).await?;
-    write(&world, ["1", "2", "3"].map(stopped)).await?;
+    // A key that two want in one batch is one task.
+    write(&world, ["1", "2", "3", "3"].map(stopped)).await?;
     assert_eq!(states(&world).await?, ["claimed", "cancelled", "unknown"], "claimed, waiting, and unheard of");
     ensure!(!task::submit(pool, &claimed[0], LEASE).await?, "it was stopped before it went out");
     tokio::time::sleep(LEASE * 2).await;
-    let asked = claim(&world, &BTreeMap::new()).await?;
+    let asked = claim(&world).await?;
     assert_eq!(asked.iter().map(|task| (task.unknown, task.stopped)).collect::<Vec<_>>(), [(true, true); 2]);
     ensure!(task::submit(pool, &asked[0], LEASE).await?, "what is done about it is known to be about a stopped one");
     for task in &asked {
@@ -260,7 +261,7 @@ async fn a_stopped_task_does_not_go_out_and_what_may_have_gone_out_is_asked_abou
     assert_eq!(states(&world).await?, ["cancelled"; 3]);
     // Nothing went out, by the word of who was about to send it, and nothing will.
     write(&world, [wanted("4", "bank")]).await?;
-    let claimed = claim(&world, &BTreeMap::new()).await?;
+    let claimed = claim(&world).await?;
     write(&world, [stopped("4")]).await?;
     task::put_back(pool, &claimed[0], chrono::Utc::now(), "no address").await?;
     assert_eq!(states(&world).await?, ["cancelled"; 4]);
@@ -272,15 +273,17 @@ async fn one_that_does_not_answer_leaves_room_for_the_others() -> Result<()> {
     let world = World::open(ledger_tests::config().await?).await?;
     let silent: Vec<NewTask> = (0..20).map(|number| wanted(&format!("silent {number:02}"), "silent")).collect();
     write(&world, silent).await?;
-    let claimed = claim(&world, &BTreeMap::new()).await?;
-    assert_eq!(claimed.len(), PER_PARTY);
     write(&world, [wanted("lively 1", "lively"), wanted("lively 2", "lively")]).await?;
-    let busy = BTreeMap::from([("silent".to_owned(), PER_PARTY - 1)]);
-    let claimed: BTreeSet<String> = claim(&world, &busy).await?.into_iter().map(|task| task.key).collect();
-    assert_eq!(claimed.into_iter().collect::<Vec<_>>(), ["silent 04"], "the first that are due are the silent one's");
-    let busy = BTreeMap::from([("silent".to_owned(), PER_PARTY)]);
-    let claimed: BTreeSet<String> = claim(&world, &busy).await?.into_iter().map(|task| task.key).collect();
-    assert_eq!(claimed.into_iter().collect::<Vec<_>>(), ["lively 1", "lively 2"]);
+    let claimed = claim_for(&world, &BTreeMap::new(), Duration::from_secs(60)).await?;
+    let (silent, lively): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|task| task.party == "silent");
+    assert_eq!((silent.len(), lively.len()), (PER_PARTY, 2), "although the silent one's are due first");
+    write(&world, [wanted("lively 3", "lively")]).await?;
+    for (busy, expected) in [(PER_PARTY, vec!["lively 3"]), (PER_PARTY - 1, vec!["silent 04"]), (PER_PARTY + 1, vec![])]
+    {
+        let busy = BTreeMap::from([("silent".to_owned(), busy)]);
+        let claimed = claim_for(&world, &busy, Duration::from_secs(60)).await?;
+        assert_eq!(claimed.into_iter().map(|task| task.key).collect::<Vec<_>>(), expected);
+    }
     Ok(())
 }
 
@@ -304,9 +307,13 @@ async fn write(world: &World, tasks: impl IntoIterator<Item = NewTask>) -> Resul
     in_one_transaction(world, move |tx| task::insert(tx, &tasks)).await
 }
 
-async fn claim(world: &World, busy: &BTreeMap<String, usize>) -> Result<Vec<Task>> {
+async fn claim(world: &World) -> Result<Vec<Task>> {
+    claim_for(world, &BTreeMap::new(), LEASE).await
+}
+
+async fn claim_for(world: &World, busy: &BTreeMap<String, usize>, lease: Duration) -> Result<Vec<Task>> {
     let room = Room { free: FREE, per_party: PER_PARTY, busy };
-    Ok(task::claim(&world.house.pool, room, chrono::Utc::now(), LEASE).await?)
+    Ok(task::claim(&world.house.pool, room, chrono::Utc::now(), lease).await?)
 }
 
 /// Of all tasks, by their keys.

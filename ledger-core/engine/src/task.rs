@@ -56,11 +56,8 @@ pub fn insert(tx: &mut Transaction<'_>, tasks: &[NewTask]) -> Result<(), postgre
         tasks.iter().map(|task| if task.unknown || task.stopped { "unknown" } else { "ready" }).collect();
     let stopped: Vec<bool> = tasks.iter().map(|task| task.stopped).collect();
     tx.execute_typed(
-        "insert into engine.task as t (key, party, payload, due_at, state, stopped)
-         select * from unnest($1, $2, $3, $4, $5, $6)
-         on conflict (key) do update set stopped = true, updated_at = now(),
-                state = case when t.state = 'ready' then 'cancelled' else t.state end
-         where excluded.stopped and not t.stopped and t.state not in ('done', 'cancelled')",
+        "insert into engine.task (key, party, payload, due_at, state, stopped)
+         select * from unnest($1, $2, $3, $4, $5, $6) on conflict (key) do nothing",
         &[
             (&keys, Type::TEXT_ARRAY),
             (&parties, Type::TEXT_ARRAY),
@@ -69,6 +66,16 @@ pub fn insert(tx: &mut Transaction<'_>, tasks: &[NewTask]) -> Result<(), postgre
             (&states, Type::TEXT_ARRAY),
             (&stopped, Type::BOOL_ARRAY),
         ],
+    )?;
+    let stopped: Vec<&str> = tasks.iter().filter(|task| task.stopped).map(|task| task.key.as_str()).collect();
+    if stopped.is_empty() {
+        return Ok(());
+    }
+    tx.execute_typed(
+        "update engine.task set stopped = true, updated_at = now(),
+                state = case when state = 'ready' then 'cancelled' else state end
+         where key = any($1) and not stopped and state not in ('done', 'cancelled')",
+        &[(&stopped, Type::TEXT_ARRAY)],
     )?;
     Ok(())
 }
@@ -151,22 +158,29 @@ pub async fn claim(pool: &Pool, room: Room<'_>, now: DateTime<Utc>, lease: Durat
     let client = pool.get().await?;
     let statement = client
         .prepare_typed_cached(
-            "with ended as (
+            "with recursive ended as (
                update engine.task set state = 'cancelled', lease_until = null, updated_at = now()
                where key in (select key from engine.task where withdrawn and state in ('claimed', 'submitted')
                              and lease_until < now() for update skip locked)),
-             busy as (select * from unnest($5, $6) as b (party, tasks)),
+             party as (
+               (select party from engine.task where state in ('ready', 'claimed', 'submitted', 'unknown')
+                order by party limit 1)
+               union all
+               select (select t.party from engine.task t
+                       where t.party > p.party and t.state in ('ready', 'claimed', 'submitted', 'unknown')
+                       order by t.party limit 1)
+               from party p where p.party is not null),
              due as (
-               select key, state, party, due_at from engine.task
-               where due_at <= $2
-                 and (state in ('ready', 'unknown') or state in ('claimed', 'submitted') and lease_until < now())
-                 and not withdrawn and party <> all (array(select party from busy where tasks >= $4))
-               order by due_at limit $1 for update skip locked),
-             numbered as (select *, row_number() over (partition by party order by due_at, key) as number from due)
+               select d.* from party p left join unnest($5, $6) as b (party, tasks) using (party)
+               cross join lateral (
+                 select key, state, due_at from engine.task t
+                 where t.party = p.party and due_at <= $2 and not withdrawn
+                   and (state in ('ready', 'unknown') or state in ('claimed', 'submitted') and lease_until < now())
+                 order by due_at limit greatest(0, least($1, $4 - coalesce(b.tasks, 0))) for update skip locked) d)
              update engine.task t set claim = t.claim + 1, tries = t.tries + 1, updated_at = now(),
                     state = 'claimed', lease_until = now() + make_interval(secs => $3)
-             from numbered n left join busy b on b.party = n.party
-             where t.key = n.key and n.number + coalesce(b.tasks, 0) <= $4
+             from (select key, state from due order by due_at limit $1) n
+             where t.key = n.key
              returning t.key, t.party, t.payload, n.state <> 'ready', t.stopped, t.tries - 1, t.claim",
             &[Type::INT8, Type::TIMESTAMPTZ, Type::FLOAT8, Type::INT8, Type::TEXT_ARRAY, Type::INT8_ARRAY],
         )

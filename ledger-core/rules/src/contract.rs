@@ -139,12 +139,13 @@ impl Attempt {
     /// `None` for an order that stands in nobody's way: not yet judged, refused, lapsed, failed or given back.
     fn of(order: &Order) -> Option<Self> {
         let request = order.request.as_ref()?;
+        order.admission.as_ref()?;
         let day = business_day(&request.recorded_at);
         let attempt = |standing, lapses_at| Some(Self { day, standing, lapses_at });
         if order.confirmation.standing() > Balance::ZERO {
             return attempt(Standing::Confirmed, None);
         }
-        if order.admission.is_some() && order.keeps_money() {
+        if order.keeps_money() {
             return match order.confirmation.answer() {
                 Answer::Uncertain => attempt(Standing::Uncertain, None),
                 Answer::None | Answer::Confirmed | Answer::Failed => attempt(Standing::InFlight, None),

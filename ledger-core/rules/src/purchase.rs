@@ -279,8 +279,10 @@ fn last_code(order: &Order) -> String {
 /// The debit that waits for its outcome, once its decision has been read back from the log.
 pub(crate) fn wanted_debit(order: &Order) -> Option<(&PurchasePosted, Debit)> {
     let purchase = order.purchase.as_ref()?;
+    let posted = purchase.posted.as_ref()?;
     let debit = purchase.debit.filter(|debit| debit.attempt == order.initiated && is_being_debited(order))?;
-    Some((purchase.posted.as_ref()?, debit))
+    // Never more than was bought, whoever told of a debit.
+    Some((posted, Debit { amount: debit.amount.min(posted.amount), ..debit }))
 }
 
 /// Whether something of a purchase is still to be debited.

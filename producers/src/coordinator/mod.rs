@@ -141,7 +141,14 @@ impl Coordinator {
                 stream.state.apply(event);
                 stream.touch();
                 if !stream.state.is_paused() {
-                    for order_id in std::mem::take(&mut stream.state.waiting) {
+                    let mut waiting: Vec<String> = std::mem::take(&mut stream.state.waiting).into_iter().collect();
+                    waiting.sort_by_key(|id| {
+                        self.orders
+                            .get(id)
+                            .and_then(|row| row.state.request.as_ref())
+                            .map(|request| request.recorded_at)
+                    });
+                    for order_id in waiting {
                         self.settle(tx, &order_id, read.partition, read.recorded_at, Some(event), work)?;
                     }
                 }

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use rules::order::Order;
 use schemas::{
     About, Data, Event, Name, Refusal, RefusalCode, Stream,
-    events::{self as e, Payload, RefundOrigin},
+    events::{self as e, Method, Payload, RefundOrigin},
 };
 use serde::{Deserialize, Serialize};
 
@@ -195,6 +195,11 @@ pub fn check(source: &Source, event: &Event) -> Result<(), Refusal> {
     check_refund_origin(source, &event.data)?;
     if matches!(&event.data, Data::WithholdingUncollected(data) if data.bearer.is_none()) {
         return Err(not_yours("who gives a debit up names the bearer; the rest is the ledger's to say".to_owned()));
+    }
+    if matches!(&event.data, Data::PaymentInitiated(data) if data.method == Method::Withholding) {
+        return Err(not_yours(
+            "a debit is the ledger's to decide; whether it was taken is the channel's to say".to_owned(),
+        ));
     }
     check_stream(source, event, named)
 }

@@ -71,7 +71,7 @@ pub struct ExecutorConfig {
 
 impl Default for ExecutorConfig {
     fn default() -> Self {
-        Self { concurrency: 64, concurrency_per_party: 16, idle_poll_ms: 25, append_patience_ms: 10_000, lease_s: 60 }
+        Self { concurrency: 64, concurrency_per_party: 32, idle_poll_ms: 25, append_patience_ms: 10_000, lease_s: 60 }
     }
 }
 
@@ -261,7 +261,8 @@ impl Worker {
         let TaskPayload { order_id, call, .. } = attempt.payload;
         if let Err(why) = self.calls.check(call) {
             tracing::error!(order = %order_id, %why, "a call cannot be made");
-            return Next::PutBack { due_at: self.now() + UNREADABLE_DELAY, why: why.to_string() };
+            let (due_at, why) = (self.now() + UNREADABLE_DELAY, why.to_string());
+            return if attempt.unknown { Next::LeaveUnknown { due_at, why } } else { Next::PutBack { due_at, why } };
         }
         match call {
             Call::QueryConfirmation { target, tries, amount, channel: _, channel_txn_no } => {

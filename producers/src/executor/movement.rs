@@ -93,6 +93,9 @@ impl Worker {
             match mover.cancel(&self.calls).await {
                 // There is nothing to undo, by the other side's word.
                 Some(Movement::NotKnown) => {}
+                Some(Movement::Refused { code, .. }) if attempt.stopped => {
+                    return self.ask_later(attempt, format!("it cannot be cancelled: {code}"));
+                }
                 // It cannot be undone, and goes on as it would without.
                 None | Some(Movement::Refused { .. }) if matches!(asked, Movement::NotKnown) => {}
                 None | Some(Movement::Refused { .. }) => {
@@ -102,7 +105,10 @@ impl Worker {
             }
         }
         if attempt.stopped {
-            return Next::End { why: "the other side does not know it".to_owned() };
+            let why = "the other side does not know it".to_owned();
+            // A single "no" may come too early, or before an executor that was frozen sends after all.
+            let asked = is_asked_enough(attempt, mover.questions(&self.policy));
+            return if asked { Next::End { why } } else { self.ask_later(attempt, why) };
         }
         let answer = mover.send(&self.calls).await;
         self.settle(attempt, &mover, answer, Evidence::SyncResponse).await

@@ -255,6 +255,16 @@ async fn not_yours_a_decision_of_the_ledger_is_refused() {
     assert_eq!(refused(&event).await, (403, "NOT_YOURS".into()));
 }
 
+#[tokio::test]
+async fn not_yours_a_debit_is_decided_by_the_ledger() {
+    for (method, status) in [("withholding", 403), ("card", 201)] {
+        let mut event = changed("/type", "ledger.payment.initiated.v1".into());
+        event["data"] = json!({ "attempt": 2, "method": method, "amount": "9999.00" });
+        let bed = Bed::new().await;
+        assert_eq!(bed.post_event("pos", &event).await.0.as_u16(), status, "{method}");
+    }
+}
+
 /// A decline with a message of so many bytes.
 fn decline(message_bytes: usize) -> Value {
     let mut event = changed("/type", "ledger.payment.declined.v1".into());

@@ -206,6 +206,11 @@ fn taken_in_silence(cancels: Vec<MoveStep>) -> Script {
     Script { cancels, queries_too_early: 6, ..debits([MoveStep::Http500ButDone]) }
 }
 
+/// Every cancel is refused.
+fn refused() -> Vec<MoveStep> {
+    vec![MoveStep::RefuseFinal { code: "ACQ.CANCEL_NOT_ALLOWED".to_owned() }]
+}
+
 /// The one event of a debit that was cancelled before anything was charged.
 fn closed(desk: &Desk) -> PaymentReversed {
     let events = desk.events();
@@ -263,8 +268,13 @@ async fn a_stopped_debit_is_cancelled_at_the_first_question_and_never_sent_again
 
     let lost = desk(debits([MoveStep::ResetNotDone, MoveStep::Success])).await;
     assert!(matches!(lost.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
-    assert!(matches!(lost.perform_stopped(&debit(1), 1).await, Next::End { .. }));
+    assert!(matches!(lost.perform_stopped(&debit(1), 1).await, Next::LeaveUnknown { .. }));
+    assert!(matches!(lost.perform_stopped(&debit(1), 6).await, Next::End { .. }));
     assert_eq!((lost.types().len(), debit_there(&lost)), (0, (1, "0.00".to_owned())));
+
+    let kept = desk(Script { cancels: refused(), ..debits([waits()]) }).await;
+    assert!(matches!(kept.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
+    assert!(matches!(kept.perform_stopped(&debit(1), 6).await, Next::LeaveUnknown { .. }), "it can still be paid");
 
     let taken = desk(debits([MoveStep::ResetButDone])).await;
     assert!(matches!(taken.perform(&debit(1), false, 0).await, Next::LeaveUnknown { .. }));
@@ -381,7 +391,6 @@ async fn a_debit_that_alipay_does_not_know_cannot_be_cancelled_and_is_sent_under
 
 #[tokio::test]
 async fn a_debit_that_alipay_will_not_cancel_goes_on_as_it_would_without() {
-    let refused = || vec![MoveStep::RefuseFinal { code: "ACQ.CANCEL_NOT_ALLOWED".to_owned() }];
     let desk = desk(taken_in_silence(refused())).await;
     assert_eq!(desk.work(&debit(1)).await, 8);
     assert_eq!((desk.types(), desk.books().refunds.len()), (vec!["payment.captured".to_owned()], 0));
