@@ -13,6 +13,10 @@ create function finance.log_time() returns timestamptz language sql stable secur
     return (select max(log_time) from engine.fence where projection = '{schema}');
 
 create view finance.accounts (account, name, name_zh) as values {accounts};
+comment on view finance.accounts is 'The chart of accounts. 会计科目';
+comment on column finance.accounts.account is 'Number. 科目代码';
+comment on column finance.accounts.name is 'Name. 英文名称';
+comment on column finance.accounts.name_zh is 'Chinese name. 科目名称';
 
 create view finance.orders as
 select key as order_id, kind, channel, beneficiary, stream, student, status, payment, fulfilment, refund, reason,

@@ -17,11 +17,11 @@ use producers::sandbox::{BankStep, MoveStep, NoticeStep, Script};
 use projections::report;
 use rules::policy::{ChannelTerms, Cycle, SettlesTo};
 use schemas::{
-    OrderId,
+    Amount, Balance, Event, Name, OrderId,
     events::{
         Bearer, ChargebackClosed, ChargebackReceived, ChargebackRepresented, ConfirmationResolved, ConfirmationRevoked,
         DisputeOutcome, Evidence, Medium, Method, PaymentReversed, ReceiptPrinted, ReceiptReprinted, ReceiptText,
-        Resolution, ReversalReason, RevocationReason,
+        Resolution, ReversalReason, RevocationReason, SettlementReceived, SettlementReported,
     },
 };
 
@@ -52,15 +52,19 @@ async fn paid(stage: &Stage, channel: &str, contract: &str, amount: &str, script
 async fn s01_a_captured_and_confirmed_repayment_is_completed_and_owed_to_the_bank() -> Result<()> {
     let stage = stage_at("10:00:00").await?;
     let id = paid(&stage, POS, "K", "5000.00", Script::default()).await?;
-    let receipt = ReceiptPrinted { medium: Medium::Slip, outcome_text: ReceiptText::Success, slip_sha256: None };
-    let source = format!("/channels/{POS}");
-    stage.tell(&source, &[stage.event(&source, &id, receipt)]).await?;
-    stage.rest().await?;
+    slip(&stage, &id, ReceiptText::Success).await?;
     assert_eq!(status(&stage, &id).await?, "completed");
+    assert!(breaks(&stage).await?.is_empty());
     assert_eq!(balance(&stage, 2110).await?, "-5000.00");
     let types: Vec<&str> = timeline(&stage, &id).await?.iter().map(|event| event.data.event_type()).collect();
     let place = |name: &str| types.iter().position(|read| read.contains(name)).expect(name);
     assert!(place("receipt.printed") > place("repayment.confirmed"), "{types:?}");
+    // Told of a success that the bank has not confirmed, somebody must look.
+    let doubtful = paid(&stage, POS, "K2", "300.00", bank([BankStep::Uncertain])).await?;
+    slip(&stage, &doubtful, ReceiptText::Success).await?;
+    assert_eq!(breaks(&stage).await?, ["success_shown_unconfirmed"]);
+    resolve(&stage, &doubtful, Resolution::Confirmed).await?;
+    assert!(breaks(&stage).await?.is_empty());
     stage.close().await
 }
 
@@ -111,17 +115,29 @@ async fn s04_an_explicit_failure_is_refunded_exactly_and_without_a_person() -> R
 async fn s05_an_uncertain_repayment_is_kept_until_the_bank_says_confirmed() -> Result<()> {
     let stage = stage_at("10:00:00").await?;
     let id = paid(&stage, POS, "K", "300.00", bank([BankStep::Uncertain])).await?;
+    slip(&stage, &id, ReceiptText::Uncertain).await?;
     stage.wait(3600).await?;
     let found = order(&stage, &id).await?;
     assert_eq!((found.status.as_str(), found.refund.as_str()), ("uncertain", "none"));
     assert_eq!(balance(&stage, 2010).await?, "-300.00");
+    let age = "select age_days from finance.open_sagas";
     let client = stage.house.pool.get().await?;
-    let age: i32 = client.query_one("select age_days from finance.open_sagas", &[]).await?.get(0);
-    assert_eq!(age, 0);
+    assert_eq!(client.query_one(age, &[]).await?.get::<_, i32>(0), 0);
     stage.wait(2 * 86_400).await?;
+    // It ages by the log's time, and something happens elsewhere in the log.
+    paid(&stage, POS, "K2", "1.00", Script::default()).await?;
+    assert_eq!(client.query_one(age, &[]).await?.get::<_, i32>(0), 2);
+    assert!(breaks(&stage).await?.is_empty(), "the slip told to ask the bank");
     resolve(&stage, &id, Resolution::Confirmed).await?;
-    assert_eq!((status(&stage, &id).await?.as_str(), balance(&stage, 2110).await?.as_str()), ("completed", "-300.00"));
+    assert_eq!((status(&stage, &id).await?.as_str(), balance(&stage, 2110).await?.as_str()), ("completed", "-301.00"));
     stage.close().await
+}
+
+/// The terminal prints a slip.
+async fn slip(stage: &Stage, id: &OrderId, outcome_text: ReceiptText) -> Result<()> {
+    let printed = ReceiptPrinted { medium: Medium::Slip, outcome_text, slip_sha256: None };
+    stage.tell(POS_SOURCE, &[stage.event(POS_SOURCE, id, printed)]).await?;
+    stage.rest().await
 }
 
 async fn resolve(stage: &Stage, id: &OrderId, outcome: Resolution) -> Result<()> {
@@ -136,13 +152,49 @@ async fn s06_an_uncertain_repayment_that_failed_after_all_is_refunded_once() -> 
     let stage = stage_at("10:00:00").await?;
     let id = paid(&stage, POS, "K", "300.00", bank([BankStep::Uncertain])).await?;
     stage.wait(86_400).await?;
+    settle(&stage, "300.00").await?;
+    assert_eq!((balance(&stage, 1110).await?, balance(&stage, 2010).await?), ("0.00".into(), "-300.00".into()));
     resolve(&stage, &id, Resolution::Failed).await?;
     resolve(&stage, &id, Resolution::Failed).await?;
     assert_eq!(status(&stage, &id).await?, "refunded");
     assert_eq!((stage.sandbox.books().refunds.len(), stage.sandbox.books().refunded(&id)), (1, yuan("300.00")?));
-    // The capture was settled with its day; the refund is netted later.
-    assert_eq!(balance(&stage, 1110).await?, "0.00");
+    // The capture was settled with its day, so the channel has a claim until it sets the refund off.
+    assert_eq!((balance(&stage, 1110).await?, balance(&stage, 2010).await?), ("-300.00".into(), "0.00".into()));
     stage.close().await
+}
+
+/// The terminals' channel settles what it captured on the first day, free of fees.
+async fn settle(stage: &Stage, gross: &str) -> Result<()> {
+    let (channel, day) = (POS.parse::<Name>()?, "2025-03-10".parse()?);
+    let report = SettlementReported {
+        channel: channel.clone(),
+        batch_no: "1".into(),
+        period_from: day,
+        period_to: day,
+        gross: yuan(gross)?,
+        refunds: Amount::ZERO,
+        chargebacks: Amount::ZERO,
+        fees: Amount::ZERO,
+        fees_borne_by: None,
+        beneficiary: None,
+        fee_items: Vec::new(),
+        carried_in: Balance::ZERO,
+        net: gross.parse()?,
+        transactions: 1,
+    };
+    stage.tell(POS_SOURCE, &[Event::about_channel(POS_SOURCE, &channel, stage.now(), report)]).await?;
+    let received = SettlementReceived {
+        channel: channel.clone(),
+        batch_no: "1".into(),
+        bank_account: "settlement".parse()?,
+        bank_ref: "IN-1".into(),
+        value_date: "2025-03-11".parse()?,
+        amount: yuan(gross)?,
+        straight_to: None,
+        items: Vec::new(),
+    };
+    stage.tell(FINANCE, &[Event::about_channel(FINANCE, &channel, stage.now(), received)]).await?;
+    stage.rest().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

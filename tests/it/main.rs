@@ -5,6 +5,7 @@ mod cards;
 mod dead_letters;
 mod doors;
 mod fees;
+mod finance;
 mod loan;
 mod looking;
 mod orders;

@@ -17,15 +17,17 @@ use schemas::{
     events::{ExpiryRule, LoanContractQuoted, Method, OrderExpired},
 };
 
-async fn after_the_worked_day() -> Result<Stage> {
+async fn after_the_worked_days() -> Result<Stage> {
     let stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
-    demo::play(&stage, demo::System::Loan, |_| ()).await?;
+    for system in demo::System::ALL {
+        demo::play(&stage, *system, |_| ()).await?;
+    }
     Ok(stage)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rebuilt_views_equal_the_live_ones_row_by_row_and_take_their_place() -> Result<()> {
-    let stage = after_the_worked_day().await?;
+    let stage = after_the_worked_days().await?;
     let (calls, balances) = (stage.sandbox.books(), report::balances(&stage.house.pool).await?);
     assert_eq!(rebuilt(&stage).await?.differences, vec![]);
     assert_eq!(report::balances(&stage.house.pool).await?, balances);
@@ -38,7 +40,7 @@ async fn rebuilt_views_equal_the_live_ones_row_by_row_and_take_their_place() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_view_is_found_by_a_rebuild() -> Result<()> {
-    let stage = after_the_worked_day().await?;
+    let stage = after_the_worked_days().await?;
     let work = rebuild::work(&stage.house);
     let differences = stage
         .house
@@ -97,7 +99,7 @@ async fn views_of_an_older_version_stop_the_projector_until_a_rebuild_has_made_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_generation_catches_up_and_is_shown_again_and_others_can_be_dropped() -> Result<()> {
-    let stage = after_the_worked_day().await?;
+    let stage = after_the_worked_days().await?;
     rebuilt(&stage).await?;
     demo::play_one_more(&stage).await?;
     let balances = report::balances(&stage.house.pool).await?;
@@ -122,7 +124,7 @@ async fn an_older_generation_catches_up_and_is_shown_again_and_others_can_be_dro
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_coordinator_folds_its_history_and_decides_nothing_twice() -> Result<()> {
-    let stage = after_the_worked_day().await?;
+    let stage = after_the_worked_days().await?;
     let (ends, calls) = (stage.house.ends().await?, stage.sandbox.books());
     let (publisher, runtime) = (stage.house.publisher(), tokio::runtime::Handle::current());
     let before = coordinator_state(&stage).await?;
@@ -165,7 +167,7 @@ async fn coordinator_state(stage: &Stage) -> Result<Vec<(String, String)>> {
 /// A ledger at work is never still for long enough to be compared at its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_takes_its_place_although_events_keep_coming() -> Result<()> {
-    let stage = after_the_worked_day().await?;
+    let stage = after_the_worked_days().await?;
     let (publisher, stop, now) = (stage.house.publisher(), Stop::default(), stage.now());
     let until = stop.clone();
     let writing = tokio::spawn(async move {
@@ -203,7 +205,7 @@ async fn a_rebuild_takes_its_place_although_events_keep_coming() -> Result<()> {
 /// Whatever was decided is in the log before the state that knows of it is thrown away.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_coordinator_had_not_yet_sent_is_sent_before_it_forgets() -> Result<()> {
-    let stage = after_the_worked_day().await?;
+    let stage = after_the_worked_days().await?;
     let sql = "select o.key, o.partition from coordinator.orders o join finance.orders f on f.order_id = o.key
                where f.status = 'completed' limit 1";
     let row = stage.house.pool.get().await?.query_one(sql, &[]).await?;

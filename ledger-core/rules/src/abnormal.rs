@@ -291,7 +291,7 @@ fn case_20_an_offline_purchase_inside_the_window_is_debited_however_late_it_is_u
     let mut world = World::of(StreamKind::Card, "18:00:00");
     world.told(mandate());
     let mut upload = offline(&world, "9.90", Funding::Withholding, 9 * 3600);
-    upload.uploaded_at += TimeDelta::days(8);
+    upload.uploaded_at += TimeDelta::hours(30);
     world.read(1, upload);
     let posted = world.order(1).purchase.as_ref().unwrap().posted.clone().unwrap();
     assert_eq!(posted.flags, [PurchaseFlag::UploadLag]);

@@ -20,6 +20,8 @@ pub enum BreakClass {
     SecondRepaymentOfTheDay,
     /// Money that was captured has waited too long for any answer of the bank, the card host or the school.
     ConfirmationOverdue,
+    /// A slip or screen told the payer of a success that nobody has confirmed.
+    SuccessShownUnconfirmed,
     /// A purchase was made outside of the offline window, and no person has decided about it.
     LateOfflinePurchase,
     /// The same fact was reported again with other business fields; the first report stands.
@@ -35,6 +37,7 @@ impl BreakClass {
             Self::RefundedTooMuch => "refunded_too_much",
             Self::SecondRepaymentOfTheDay => "second_repayment_of_the_day",
             Self::ConfirmationOverdue => "confirmation_overdue",
+            Self::SuccessShownUnconfirmed => "success_shown_unconfirmed",
             Self::LateOfflinePurchase => "late_offline_purchase",
             Self::ConflictingRepeat => "conflicting_repeat",
         }
@@ -77,6 +80,10 @@ pub fn breaks_of(order: &Order, policy: &Policy) -> Vec<Break> {
     let kept = order.net_captured() - order.refunded() - order.refund_open() - order.charged_back();
     if waits && kept > Balance::ZERO && order.request.is_some() {
         add(BreakClass::ConfirmationOverdue, kept, first_capture, policy.confirmation_grace());
+    }
+    if order.confirmation.confirmed.is_none() && !is_purchase {
+        let amount = order.requested().into();
+        add(BreakClass::SuccessShownUnconfirmed, amount, order.success_shown_at, TimeDelta::zero());
     }
     if purchase::waits_for_a_person(order) {
         let since = order.request.as_ref().map(|request| request.recorded_at);

@@ -60,6 +60,9 @@ pub struct Order {
     /// How many slips and screens showed the result, copies included.
     #[serde(skip_serializing_if = "is_default")]
     pub receipts: u16,
+    /// Since when a slip or screen says that it succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_shown_at: Option<LogTime>,
     /// SHA-256 of copies of the slip, which are no evidence.
     #[serde(skip_serializing_if = "is_default")]
     pub copies: BTreeSet<String>,
@@ -296,9 +299,9 @@ impl Order {
                 self.purchase().apply(&event.data);
             }
 
-            Data::ReceiptPrinted(_) => self.receipts = self.receipts.saturating_add(1),
+            Data::ReceiptPrinted(data) => self.shown(data.outcome_text, recorded_at),
             Data::ReceiptReprinted(data) => {
-                self.receipts = self.receipts.saturating_add(1);
+                self.shown(data.outcome_text, recorded_at);
                 self.copies.extend(data.slip_sha256.as_ref().map(|hash| hash.to_ascii_lowercase()));
             }
             Data::FiscalReceiptIssued(data) => self.fiscal_receipts += data.amount,
@@ -344,6 +347,13 @@ impl Order {
             self.request = Some(Request { data, occurred_at: event.occurred_at, recorded_at });
         }
         self.correlation_id = self.correlation_id.max(Some(event.id));
+    }
+
+    fn shown(&mut self, text: ReceiptText, recorded_at: LogTime) {
+        self.receipts = self.receipts.saturating_add(1);
+        if text == ReceiptText::Success {
+            self.success_shown_at = Some(self.success_shown_at.map_or(recorded_at, |at| at.min(recorded_at)));
+        }
     }
 
     /// The first decision for the slot wins.

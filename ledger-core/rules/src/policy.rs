@@ -57,9 +57,9 @@ pub struct Policy {
     /// channel can do that; 0: it is never cancelled.
     pub withholding_queries: u16,
     pub offline: Offline,
-    /// What a subject's records are kept for at the least before they may be erased, in years.
+    /// What a subject's records are kept for at the least before they may be erased, in years. Nothing erases them yet.
     pub retention_years: u32,
-    /// What money held for others is to us.
+    /// What money held for others is to us, as reports say it. It changes no posting.
     pub held_as: HeldAs,
     /// What was agreed with each channel.
     pub channels: BTreeMap<Name, ChannelTerms>,
@@ -84,7 +84,7 @@ impl Default for Offline {
         Self {
             window_s: 24 * 3600,
             window_from: WindowFrom::CodeIssued,
-            upload_lag_s: 7 * 24 * 3600,
+            upload_lag_s: 24 * 3600,
             late_at_operators_risk: false,
         }
     }

@@ -49,7 +49,7 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     ensure!(answer.verdict == "CODE_EXPIRED", "a code of 26 hours should be refused, not {}", answer.verdict);
     day.orders.push(("code of 26 h", answer.order_id.clone()));
     stage.rest().await?;
-    day.check(stage, "T+1", &[("1110", "150.40"), ("1210", "0.00"), ("2140", "-50.40")]).await?;
+    day.check(stage, "T+1", &[("1110", "150.40"), ("1210", "0.00"), ("2130", "-100.00"), ("2140", "-50.40")]).await?;
     day.expect("T+1", "open breaks 未决差异", "late_offline_purchase", open_breaks(stage, &answer.order_id).await?);
     // A person decides that the shop bears it.
     let resolved = OfflinePurchaseResolved { outcome: LatePurchaseOutcome::MerchantBears, by: "finance".into() };

@@ -87,7 +87,8 @@ impl Day {
         self.checks.push(Check { when, what, expected: expected.into(), actual: actual.into() });
     }
 
-    /// What the day has changed on each of these accounts, and that all of them together sum to zero.
+    /// What the day has changed on each of these accounts, that it has changed no other, and that all of them together sum
+    /// to zero.
     async fn check(&mut self, stage: &Stage, when: &str, expected: &[(&str, &str)]) -> Result<()> {
         let now = totals(stage).await?;
         for (account, amount) in expected {
@@ -96,6 +97,21 @@ impl Day {
             let of = |totals: &Totals| totals.get(&code.number()).copied().unwrap_or_default();
             let actual = (of(&now) - of(&self.before)).to_string();
             self.expect(when, format!("{account} {} {}", code.name(), code.zh()), *amount, actual);
+        }
+        for code in AccountCode::ALL
+            .iter()
+            .filter(|code| expected.iter().all(|(account, _)| code.number().to_string() != *account))
+        {
+            let of = |totals: &Totals| totals.get(&code.number()).copied().unwrap_or_default();
+            let actual = of(&now) - of(&self.before);
+            if actual != Balance::ZERO {
+                self.expect(
+                    when,
+                    format!("{} {} {}", code.number(), code.name(), code.zh()),
+                    "0.00",
+                    actual.to_string(),
+                );
+            }
         }
         let sum: Balance = now.values().copied().sum();
         self.expect(when, "trial balance 试算合计", "0.00", sum.to_string());
