@@ -131,6 +131,7 @@ impl Config {
             !in_an_address && config.secrets().all(|secret| secret != MASK),
             "a secret is {MASK}, which is how `ledger config` shows one: put the real one in its place"
         );
+        anyhow::ensure!(config.lanes > 0, "LEDGER_LANES is how many work at once, so at least 1");
         Ok(config)
     }
 

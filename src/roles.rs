@@ -92,7 +92,9 @@ impl Running {
 
     async fn start_roles(&mut self, house: &House, roles: &[Role]) -> Result<()> {
         for role in roles {
-            self.start_role(house, *role).await.with_context(|| format!("{role:?} cannot start"))?;
+            self.start_role(house, *role)
+                .await
+                .with_context(|| format!("the {} cannot start", format!("{role:?}").to_lowercase()))?;
         }
         Ok(())
     }

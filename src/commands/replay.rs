@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, FixedOffset};
 use engine::{
     clock::Clock,
     log::{Log, Position, Record},
 };
 use indicatif::ProgressBar;
-use rules::postings::postings;
+use rules::{accounts::AccountCode, postings::postings};
 use schemas::Recorded;
 
 use crate::{config::Config, house::House};
@@ -33,6 +33,10 @@ impl Wanted {
 }
 
 pub async fn run(config: Config, wanted: Wanted) -> Result<()> {
+    if let Some(account) = wanted.account {
+        let known = AccountCode::ALL.iter().any(|code| code.number() == account);
+        ensure!(known, "there is no account {account}; `ledger balances` lists those that hold something");
+    }
     let house = House::open(config, Clock::System).await?;
     let (log, topic) = (house.log.clone(), house.events_topic().to_owned());
     tokio::task::spawn_blocking(move || replay(&*log, &topic, &wanted)).await?
@@ -69,6 +73,12 @@ fn replay(log: &dyn Log, topic: &str, wanted: &Wanted) -> Result<()> {
 fn bounds(log: &dyn Log, topic: &str, wanted: &Wanted) -> Result<(Vec<i64>, Vec<i64>)> {
     let ends = log.ends(topic)?;
     if let Some(at) = wanted.at {
+        let end = usize::try_from(at.partition).ok().and_then(|partition| ends.get(partition));
+        let end = end.with_context(|| format!("the log has partitions 0 to {}", ends.len().saturating_sub(1)))?;
+        ensure!(
+            (0..*end).contains(&at.offset),
+            "nothing stands at {at}: the next record of this partition gets offset {end}"
+        );
         let only =
             |value: i64| (0..).zip(&ends).map(|(p, _): (i32, _)| if p == at.partition { value } else { 0 }).collect();
         return Ok((only(at.offset), only(at.offset + 1)));

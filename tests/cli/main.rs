@@ -89,6 +89,11 @@ async fn what_is_replayed_can_be_published_again_and_changes_no_figure() -> Resu
     assert!(!payable.is_empty() && payable.len() < all.len(), "{} of {}", payable.len(), all.len());
     let types: Vec<&str> = payable.iter().filter_map(|event| event["type"].as_str()).collect();
     assert!(types.contains(&"ledger.repayment.confirmed.v1") && !types.contains(&"ledger.receipt.printed.v1"));
+    // What is not there is said at once, also of a partition that holds nothing.
+    for nowhere in [["--at", "99:0"], ["--at", "0:999999"], ["--account", "9999"]] {
+        let refused = day.run(&[&["replay"], &nowhere[..]].concat(), b"")?;
+        assert!(!refused.status.success() && refused.stdout.is_empty(), "{nowhere:?}");
+    }
     let first_day = day.events(&["--to", "2025-03-11T00:00:00+08:00"])?;
     assert!(!first_day.is_empty() && first_day.len() < all.len());
 

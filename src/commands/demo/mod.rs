@@ -207,7 +207,7 @@ fn linger_text(stage: &Stage) -> Result<String> {
          door      {door}\n\
          try       curl -sS -H 'Authorization: Bearer {token}' {door}/v1/orders\n\
          postgres  {postgres}\n\
-         try       psql '{postgres}' -c 'select * from finance.orders'"
+         try       psql '{postgres}' -c 'select channel, status, requested, captured, confirmed, refunded, reason from finance.orders'"
     ))
 }
 

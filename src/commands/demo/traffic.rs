@@ -81,11 +81,18 @@ pub async fn run(config: Config, rate: u32) -> Result<()> {
                     traffic.refused.fetch_add(1, Ordering::Relaxed)
                 }
             };
+            drop(stage);
             drop(permit);
         });
     }
+    // The roles end while everything they need is there, and before them those who ask them.
+    drop(under_way.acquire_many(UNDER_WAY_MAX.try_into()?).await?);
     shown.abort();
-    Ok(())
+    shown.await.err();
+    match Arc::into_inner(stage) {
+        Some(stage) => stage.close().await,
+        None => Ok(()),
+    }
 }
 
 fn interval(rate: u32) -> tokio::time::Interval {
