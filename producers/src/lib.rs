@@ -21,4 +21,5 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__coordinator", include_str!("../migrations/V1__coordinator.sql")),
     ("V2__door", include_str!("../migrations/V2__door.sql")),
     ("V3__streams", include_str!("../migrations/V3__streams.sql")),
+    ("V4__outbox", include_str!("../migrations/V4__outbox.sql")),
 ];

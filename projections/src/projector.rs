@@ -193,9 +193,9 @@ impl State {
         if verdict == Verdict::Fresh {
             let booked_before = order.state.confirmation.standing();
             order.state.apply(event, *recorded_at);
-            if let Some(stream) = self.streams.row(&event.stream, position.partition) {
-                stream.state.apply(event);
-                stream.state.note(&event.subject, &order.state, booked_before);
+            if let Some(stream) = self.streams.row(&event.stream, position.partition)
+                && stream.state.absorb(event, &order.state, booked_before)
+            {
                 stream.touch();
             }
         }

@@ -28,6 +28,9 @@ const FACTS: usize = 5;
 const INTERLEAVED: usize = 1000;
 /// The first order that is told at the steady rate, far beyond those of the backlog.
 const STEADY_FIRST: usize = 1_000_000_000;
+/// At the steady rate an order tells its next fact when this many others have begun, so that all kinds of facts come at
+/// all times.
+const STEADY_LAG: usize = 200;
 const BATCH: usize = 100_000;
 
 fn setting(name: &str, default: usize) -> Result<usize> {
@@ -215,6 +218,14 @@ fn backlog_event(index: usize, now: DateTime<FixedOffset>) -> Event {
     fact(block * INTERLEAVED + within % INTERLEAVED, within / INTERLEAVED, now)
 }
 
+/// Event `index` at the steady rate: in turn a first fact of a new order, the second of an earlier one, and so on. None
+/// where that order had begun before the first.
+fn steady_event(index: usize, now: DateTime<FixedOffset>) -> Option<Event> {
+    let (newest, place) = (index / FACTS, index % FACTS);
+    let number = newest.checked_sub(place * STEADY_LAG)?;
+    Some(fact(STEADY_FIRST + number, place, now))
+}
+
 /// Events each second, acknowledged. What is appended is made beforehand, so that only the log is measured.
 async fn append_backlog(publisher: &Publisher, events: usize) -> Result<f64> {
     let mut spent = Duration::ZERO;
@@ -270,26 +281,29 @@ async fn check(house: &House, facts: usize) -> Result<()> {
     Ok(())
 }
 
-/// Time from the start of an append until a reader of the views sees it, at a steady rate.
+/// Time from the start of an append until a reader of the views sees it, at a steady rate, once that is reached.
 async fn latency(house: &House, rate: usize, seconds: usize) -> Result<()> {
     let publisher = house.publisher();
     let client = house.pool.get().await?;
     let views = projections::report::active_schema(&client).await?;
     let statement = client.prepare("select partition, next_offset from engine.fence where projection = $1").await?;
     let (sent, mut appended) = tokio::sync::mpsc::unbounded_channel::<(Instant, Vec<Position>)>();
+    let each = rate / 100;
+    // Until every place has an order, fewer than `rate` come.
+    let rising = (STEADY_LAG * FACTS * (FACTS - 1)).div_ceil(each);
     let sender = tokio::spawn(async move {
         let step = Duration::from_millis(10);
-        let each = rate / 100;
         let mut ticks = tokio::time::interval(step);
-        for tick in 0..seconds * 100 {
+        for tick in 0..rising + seconds * 100 {
             ticks.tick().await;
             let now = shanghai(&Clock::System.now());
             let batch: Vec<Event> =
-                (0..each).map(|n| backlog_event(STEADY_FIRST * FACTS + tick * each + n, now)).collect();
+                (tick * each..(tick + 1) * each).filter_map(|index| steady_event(index, now)).collect();
             let (publisher, sent) = (publisher.clone(), sent.clone());
             tokio::spawn(async move {
                 let started = Instant::now();
-                if let Ok(positions) = publisher.append_all(&batch, Duration::from_secs(10)).await {
+                let appended = publisher.append_all(&batch, Duration::from_secs(10)).await;
+                if let (Ok(positions), true) = (appended, tick >= rising) {
                     sent.send((started, positions)).unwrap_or_default();
                 }
             });
@@ -297,8 +311,8 @@ async fn latency(house: &House, rate: usize, seconds: usize) -> Result<()> {
     });
     let mut waiting: Vec<(Instant, Position)> = Vec::new();
     let mut times = Vec::with_capacity(rate * seconds);
-    let until = Instant::now() + Duration::from_secs(seconds as u64 + 20);
-    while times.len() < rate / 100 * 100 * seconds && Instant::now() < until {
+    let until = Instant::now() + Duration::from_secs((rising / 100 + seconds) as u64 + 20);
+    while times.len() < each * 100 * seconds && Instant::now() < until {
         while let Ok((started, positions)) = appended.try_recv() {
             waiting.extend(positions.into_iter().map(|position| (started, position)));
         }
@@ -312,7 +326,8 @@ async fn latency(house: &House, rate: usize, seconds: usize) -> Result<()> {
             }
             !visible
         });
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        // Counted as waiting, too.
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     sender.await?;
     times.sort_unstable();

@@ -63,9 +63,9 @@ impl<S> Row<S> {
         }
         match seen.offset {
             Some(_) => Verdict::Repeat,
+            // Not worth a write: whoever forgets it will only read the decision back once more.
             None => {
                 seen.offset = Some(offset);
-                self.changed = true;
                 Verdict::ReadBack
             }
         }
@@ -217,7 +217,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
     /// The row of a key that has been loaded; made anew on `partition` when there was none.
     pub fn row(&mut self, key: &str, partition: i32) -> &mut Row<S> {
         if !self.rows.contains_key(key) {
-            self.rows.insert(key.to_owned(), Row { partition, ..Row::default() });
+            self.rows.insert(key.to_owned(), Row { partition, changed: true, ..Row::default() });
         }
         let batch = self.batch;
         let row = self.rows.entry(key.to_owned()).or_default();

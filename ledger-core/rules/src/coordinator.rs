@@ -259,19 +259,28 @@ fn wanted_debit(id: &OrderId, order: &Order, policy: &Policy) -> Option<Wanted> 
 }
 
 impl Order {
-    /// Marks an event as read from the log: a decision counts for calls from now on.
-    pub fn read_back(&mut self, data: &Data) {
+    /// Marks an event as read from the log: a decision counts for calls from now on. True if that changes anything.
+    pub fn read_back(&mut self, data: &Data) -> bool {
         match data {
-            Data::ConfirmationRequested(data) => {
-                self.confirmation.asked_read_back = self.confirmation.asked_read_back.max(data.tries);
+            // A question that has been answered meanwhile is not asked.
+            Data::ConfirmationRequested(data)
+                if self.confirmation.asked_read_back < data.tries && confirmation::is_waiting(self, data.tries) =>
+            {
+                self.confirmation.asked_read_back = data.tries;
+                true
             }
-            Data::RefundInitiated(data) => self.refunds.entry(data.refund_id).or_default().read_back = true,
+            Data::RefundInitiated(data) => {
+                let refund = self.refunds.entry(data.refund_id).or_default();
+                !std::mem::replace(&mut refund.read_back, true)
+            }
             Data::PaymentInitiated(data) if data.method == Method::Withholding => {
                 let purchase = self.purchase.get_or_insert_default();
-                let debit = Debit { attempt: data.attempt, amount: data.amount };
-                purchase.debit = purchase.debit.max(Some(debit));
+                let debit = Some(Debit { attempt: data.attempt, amount: data.amount });
+                let newer = purchase.debit < debit;
+                purchase.debit = purchase.debit.take().max(debit);
+                newer
             }
-            _ => {}
+            _ => false,
         }
     }
 }

@@ -74,8 +74,17 @@ impl StreamState {
         }
     }
 
-    /// Notes where an order stands after a change; `booked_before` is what had been confirmed for it until then.
-    pub fn note(&mut self, order_id: &str, order: &Order, booked_before: Balance) {
+    /// Adds what an event about an order of the stream says, after the order has; `booked_before` is what had been
+    /// confirmed for it until then. True if that changes anything.
+    pub fn absorb(&mut self, event: &Event, order: &Order, booked_before: Balance) -> bool {
+        let before = self.clone();
+        self.apply(event);
+        self.note(&event.subject, order, booked_before);
+        *self != before
+    }
+
+    /// Notes where an order stands after a change.
+    fn note(&mut self, order_id: &str, order: &Order, booked_before: Balance) {
         match &mut self.holds {
             Holds::Loan(contract) => contract.note(order_id, order, booked_before),
             Holds::Card(card) => card.note(order_id, order),

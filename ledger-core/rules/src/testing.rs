@@ -116,8 +116,7 @@ impl World {
         let booked_before = order.confirmation.standing();
         order.apply(&event, self.now);
         order.read_back(&event.data);
-        self.state.apply(&event);
-        self.state.note(id.as_str(), order, booked_before);
+        self.state.absorb(&event, order, booked_before);
         self.books.post(postings(&event));
         self.log.push(event);
         assert!(self.books.trial_balance().is_zero());

@@ -169,7 +169,9 @@ impl Coordinator {
                 true
             }
             Verdict::ReadBack => {
-                order.state.read_back(&event.data);
+                if order.state.read_back(&event.data) {
+                    order.touch();
+                }
                 true
             }
             Verdict::Repeat => false,
@@ -332,10 +334,10 @@ fn row<'a>(
 fn apply(order: &mut Row<Order>, stream: &mut Row<StreamState>, event: &Event, at: LogTime) {
     let booked_before = order.state.confirmation.standing();
     order.state.apply(event, at);
-    stream.state.apply(event);
-    stream.state.note(&event.subject, &order.state, booked_before);
     order.touch();
-    stream.touch();
+    if stream.state.absorb(event, &order.state, booked_before) {
+        stream.touch();
+    }
 }
 
 /// Reads what is about orders and their streams. A record that cannot be read stands in the view of dead letters; nothing is decided on

@@ -48,12 +48,14 @@ pub(super) fn project<'a>(events: impl IntoIterator<Item = &'a Event>, world: &W
         if !seen.insert(event.id) && (order_id.is_some() || counts_once(event)) {
             continue;
         }
-        views.state.apply(event);
-        if let Some(id) = order_id {
-            let order = orders.entry(id.to_string()).or_default();
-            let booked_before = order.confirmation.standing();
-            order.apply(event, LogTime::UNIX_EPOCH);
-            views.state.note(id.as_str(), order, booked_before);
+        match order_id {
+            Some(id) => {
+                let order = orders.entry(id.to_string()).or_default();
+                let booked_before = order.confirmation.standing();
+                order.apply(event, LogTime::UNIX_EPOCH);
+                views.state.absorb(event, order, booked_before);
+            }
+            None => views.state.apply(event),
         }
         let legs = postings(event);
         if !legs.is_empty() {

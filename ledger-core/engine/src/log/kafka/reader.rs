@@ -34,7 +34,9 @@ impl KafkaReader {
             // What lies ready in memory, for all partitions together. A fetch counts compressed bytes, and each record
             // costs librdkafka some hundred bytes beside its own; 70 MB in all were seen while catching up.
             ("queued.max.messages.kbytes", "8192"),
-            ("queued.min.messages", "10000"),
+            // A partition is fetched again once what came of it has been taken. Fetching ahead would cost a request for every
+            // few records that somebody appends, and is not needed: the next answer comes while a batch is applied.
+            ("queued.min.messages", "1"),
             ("fetch.max.bytes", "4194304"),
             ("fetch.message.max.bytes", "2097152"),
             ("fetch.queue.backoff.ms", "5"),
