@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use postgres::{Error, GenericClient};
+use schemas::Balance;
 
 use crate::generation::Generation;
 
@@ -31,4 +32,13 @@ pub fn digest(
             Ok((table, TableDigest { rows: row.get(0), content: row.get(1) }))
         })
         .collect()
+}
+
+/// What each account of a generation holds, of all its owners together.
+pub fn balances(client: &mut impl GenericClient, generation: &Generation) -> Result<BTreeMap<i32, Balance>, Error> {
+    if generation.missing_tables(client)?.contains(&"balances") {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!("select account, sum(amount_fen)::bigint from {}.balances group by account", generation.schema());
+    Ok(client.query(&sql, &[])?.iter().map(|row| (row.get(0), Balance::from_fen(row.get(1)))).collect())
 }

@@ -1,6 +1,9 @@
 //! Rebuild: a new generation from offset 0, compared with the live one at the same offsets, then shown in its place.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use engine::{
     clock::Clock,
@@ -9,9 +12,10 @@ use engine::{
 };
 use postgres::{Client, GenericClient, IsolationLevel};
 use rules::policy::Policy;
+use schemas::Balance;
 
 use crate::{
-    digest::{TableDigest, digest},
+    digest::{TableDigest, balances, digest},
     generation::Generation,
     projector::Projector,
 };
@@ -25,6 +29,14 @@ pub struct Difference {
     pub rebuilt: TableDigest,
 }
 
+/// One account that holds another amount in the rebuilt generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub account: i32,
+    pub live: Balance,
+    pub rebuilt: Balance,
+}
+
 /// What a rebuild found.
 #[derive(Clone, Debug)]
 pub struct Rebuilt {
@@ -32,6 +44,8 @@ pub struct Rebuilt {
     /// By partition: up to where both were compared.
     pub compared_at: Vec<i64>,
     pub differences: Vec<Difference>,
+    /// The same in money.
+    pub moved: Vec<Moved>,
 }
 
 /// What a rebuild needs.
@@ -63,13 +77,21 @@ impl Rebuild {
         }
         self.fill(&next, compared_at.clone())?;
         let (mut before, after) = (digest(&mut snapshot, &live)?, digest(client, &next)?);
+        let (held, holds) = (balances(&mut snapshot, &live)?, balances(client, &next)?);
         snapshot.rollback()?;
         let differences = after
             .into_iter()
             .map(|(table, rebuilt)| Difference { table, live: before.remove(table), rebuilt })
             .filter(|difference| difference.live.as_ref() != Some(&difference.rebuilt))
             .collect();
-        Ok(Rebuilt { generation: next, compared_at, differences })
+        let of = |balances: &BTreeMap<i32, Balance>, account| balances.get(account).copied().unwrap_or_default();
+        let accounts: BTreeSet<&i32> = held.keys().chain(holds.keys()).collect();
+        let moved = accounts
+            .into_iter()
+            .map(|account| Moved { account: *account, live: of(&held, account), rebuilt: of(&holds, account) })
+            .filter(|account| account.live != account.rebuilt)
+            .collect();
+        Ok(Rebuilt { generation: next, compared_at, differences, moved })
     }
 
     fn fill(&self, generation: &Generation, until: Vec<i64>) -> Result<(), StreamError> {

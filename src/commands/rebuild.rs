@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use engine::{clock::Clock, stream::Stop};
-use projections::rebuild::{Difference, Rebuild};
+use projections::rebuild::{Difference, Moved, Rebuild};
 use serde_json::json;
 
 use crate::{
@@ -37,16 +37,25 @@ pub async fn run(config: Config, accept_differences: bool, output: Output) -> Re
             Ok((rebuilt, shown))
         })
         .await?;
-    let mut rows = Rows::new(&["table that differs", "rows before", "rows after"], &[1, 2]);
+    let mut rows = Rows::new(&["what differs", "before", "after"], &[1, 2]);
     for Difference { table, live, rebuilt } in &rebuilt.differences {
-        let before = live.as_ref().map_or_else(|| "absent".to_owned(), |live| live.rows.to_string());
-        rows.push([(*table).to_owned(), before, rebuilt.rows.to_string()]);
+        let before = live.as_ref().map_or_else(|| "absent".to_owned(), |live| format!("{} rows", live.rows));
+        rows.push([format!("table {table}"), before, format!("{} rows", rebuilt.rows)]);
+    }
+    for Moved { account, live, rebuilt } in &rebuilt.moved {
+        rows.push([format!("account {account}"), format!("{live} yuan"), format!("{rebuilt} yuan")]);
     }
     let tables: Vec<&str> = rebuilt.differences.iter().map(|difference| difference.table).collect();
     if tables.is_empty() && output == Output::Table {
         eprintln!("every table is the same, row by row");
     } else {
-        print(output, &rows, &json!({ "generation": rebuilt.generation.id(), "shown": shown, "different": tables }))?;
+        let moved = |moved: &Moved| json!({ "account": moved.account, "before": moved.live, "after": moved.rebuilt });
+        let accounts: Vec<_> = rebuilt.moved.iter().map(moved).collect();
+        print(
+            output,
+            &rows,
+            &json!({ "generation": rebuilt.generation.id(), "shown": shown, "different": tables, "accounts": accounts }),
+        )?;
     }
     if shown {
         eprintln!("generation {} is shown", rebuilt.generation.id());

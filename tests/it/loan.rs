@@ -20,8 +20,9 @@ use schemas::{
     Amount, Balance, Event, Name, OrderId,
     events::{
         Bearer, ChargebackClosed, ChargebackReceived, ChargebackRepresented, ConfirmationResolved, ConfirmationRevoked,
-        DisputeOutcome, Evidence, Medium, Method, PaymentReversed, ReceiptPrinted, ReceiptReprinted, ReceiptText,
-        Resolution, ReversalReason, RevocationReason, SettlementReceived, SettlementReported,
+        DisputeOutcome, Evidence, Medium, Method, OrderCancelled, PaymentReversed, ReceiptPrinted, ReceiptReprinted,
+        ReceiptText, RepaymentConfirmed, Resolution, ReversalReason, RevocationReason, SettlementReceived,
+        SettlementReported,
     },
 };
 
@@ -73,8 +74,11 @@ async fn s02_a_student_who_is_not_enrolled_is_refused_and_nothing_is_posted() ->
     let stage = stage_at("10:00:00").await?;
     let answer = stage.ask(&Ask { enrolled: false, ..Ask::new(POS, "K", "100.00", "1") }).await?;
     assert_eq!(answer.verdict, "NOT_ENROLLED");
-    stage.rest().await?;
+    stage.wait(3600).await?;
     assert_eq!(status(&stage, &answer.order_id).await?, "rejected");
+    let told = timeline(&stage, &answer.order_id).await?;
+    let types: Vec<&str> = told.iter().map(|event| event.data.event_type()).collect();
+    assert_eq!(types, ["ledger.repayment.requested.v1", "ledger.order.rejected.v1"], "no payment follows");
     assert!(report::balances(&stage.house.pool).await?.is_empty());
     let answer = stage.ask(&Ask { found: false, ..Ask::new(POS, "K", "100.00", "2") }).await?;
     assert_eq!(answer.verdict, "LOAN_NOT_FOUND");
@@ -106,8 +110,10 @@ async fn s04_an_explicit_failure_is_refunded_exactly_and_without_a_person() -> R
     assert_eq!(balance(&stage, 2110).await?, "0.00");
     assert_eq!(stage.sandbox.books().refunded(&id), yuan("800.00")?);
     let events = timeline(&stage, &id).await?;
-    let at = |name: &str| events.iter().find(|event| event.data.event_type().contains(name)).expect(name).occurred_at;
-    assert!(at("refund.initiated") - at("confirmation.failed") <= TimeDelta::seconds(1));
+    let find = |name: &str| events.iter().find(|event| event.data.event_type().contains(name)).expect(name);
+    let (failed, refund) = (find("confirmation.failed"), find("refund.initiated"));
+    assert!(refund.occurred_at - failed.occurred_at <= TimeDelta::seconds(1));
+    assert_eq!(refund.causation_id, Some(failed.id), "the failure itself brings it about");
     stage.close().await
 }
 
@@ -336,6 +342,7 @@ async fn s13_a_capture_without_a_slip_is_synchronised_and_reversed() -> Result<(
     stage.tell(&source, &[stage.event(&source, &id, copy)]).await?;
     stage.rest().await?;
     assert!(report::balances(&stage.house.pool).await?.is_empty(), "a reprint posts nothing");
+    assert_eq!(count(&stage, &id, "receipt.reprinted").await?, 1);
     stage.close().await
 }
 
@@ -394,6 +401,55 @@ async fn the_terms_of_each_channel_stand_beside_what_it_is_to_settle() -> Result
             "unionpay-cqp beneficiary 0.40 school 99.60 2025-03-10 2025-03-23",
         ]
     );
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_without_its_capture_is_a_break_once_its_grace_is_over() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let id = stage.accepted(&Ask::new(POS, "K", "100.00", "1")).await?;
+    let confirmed = RepaymentConfirmed {
+        target: "cdb".parse()?,
+        amount: yuan("100.00")?,
+        bank_ref: None,
+        booked_date: None,
+        principal: None,
+        interest: None,
+        evidence: Evidence::Query,
+    };
+    stage.tell("/banks/cdb", &[stage.event("/banks/cdb", &id, confirmed)]).await?;
+    stage.wait(299).await?;
+    paid(&stage, POS, "K2", "1.00", Script::default()).await?;
+    assert!(breaks(&stage).await?.is_empty(), "the capture may be on its way");
+    stage.wait(2).await?;
+    // Time passes by the log, wherever in it something happens.
+    paid(&stage, POS, "K3", "1.00", Script::default()).await?;
+    assert_eq!(breaks(&stage).await?, ["confirmed_without_capture"]);
+    assert_eq!(balances(&stage, [2010, 2110]).await?, ["100.00", "-102.00"], "recoverable");
+    stage.pay(&id, POS, Method::Card, "100.00")?;
+    stage.notified(&id).await?;
+    stage.rest().await?;
+    assert!(breaks(&stage).await?.is_empty());
+    assert_eq!((status(&stage, &id).await?.as_str(), balance(&stage, 2010).await?.as_str()), ("completed", "0.00"));
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_its_channel_cancels_makes_room_and_a_capture_of_it_is_looked_after_all_the_same() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let id = stage.accepted(&Ask::new(POS, "K", "100.00", "1")).await?;
+    assert_eq!(stage.ask(&Ask::new(POS, "K", "50.00", "2")).await?.verdict, "IN_FLIGHT");
+    let cancelled = OrderCancelled { by: POS.parse()?, reason: "payer left".into() };
+    stage.tell(POS_SOURCE, &[stage.event(POS_SOURCE, &id, cancelled)]).await?;
+    stage.rest().await?;
+    assert_eq!(status(&stage, &id).await?, "cancelled");
+    stage.accepted(&Ask::new(POS, "K", "50.00", "3")).await?;
+    stage.script(&id, bank([BankStep::Failed]));
+    stage.pay(&id, POS, Method::Card, "100.00")?;
+    stage.notified(&id).await?;
+    stage.rest().await?;
+    assert_eq!(status(&stage, &id).await?, "refunded");
+    assert_eq!(count(&stage, &id, "order.expired").await?, 0);
     stage.close().await
 }
 

@@ -42,18 +42,20 @@ async fn rebuilt_views_equal_the_live_ones_row_by_row_and_take_their_place() -> 
 async fn a_damaged_view_is_found_by_a_rebuild() -> Result<()> {
     let stage = after_the_worked_days().await?;
     let work = rebuild::work(&stage.house);
-    let differences = stage
+    let found = stage
         .house
         .with_client("ledger rebuild", move |client| {
             let live = Generation::active(client)?;
-            client.execute(
-                &format!("update {}.balances set amount_fen = amount_fen + 1 where account = 2010", live.schema()),
-                &[],
-            )?;
-            Ok(work.run(client)?.differences)
+            let sql = format!("update {}.balances set amount_fen = amount_fen + 1 where account = 1110", live.schema());
+            let damaged = client.execute(&sql, &[])?;
+            let found = work.run(client)?;
+            let fen: Vec<_> =
+                found.moved.iter().map(|moved| (moved.account, (moved.live - moved.rebuilt).fen())).collect();
+            assert_eq!(fen, [(1110, i64::try_from(damaged)?)], "by how much, in money");
+            Ok(found)
         })
         .await?;
-    let tables: Vec<&str> = differences.iter().map(|difference| difference.table).collect();
+    let tables: Vec<&str> = found.differences.iter().map(|difference| difference.table).collect();
     assert_eq!(tables, ["balances"]);
     stage.close().await
 }
