@@ -236,7 +236,7 @@ impl Event {
         value: &[u8],
     ) -> Result<Self, Refusal> {
         let (attributes, value) = Attributes::of_record(headers, value)?;
-        let stated_id = attributes.id.map(str::to_owned);
+        let stated_id = attributes.id;
         let event = attributes.into_event(value, Unknown::PassedOver)?;
         if event.stream.as_str().as_bytes() != key {
             return Err(Refusal::new(
@@ -244,7 +244,7 @@ impl Event {
                 format!("the key of this record must be {}", event.stream),
             ));
         }
-        if stated_id.as_deref() != Some(event.id.to_string().as_str()) {
+        if stated_id != Some(event.id.hyphenated().encode_lower(&mut Uuid::encode_buffer())) {
             return Err(Refusal::new(RefusalCode::WrongId, format!("the id of this fact is {}", event.id)));
         }
         Ok(event)

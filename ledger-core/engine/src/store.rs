@@ -135,7 +135,8 @@ impl<S> Column<S> {
 pub struct Store<S> {
     table: String,
     columns: Vec<Column<S>>,
-    rows: HashMap<String, Row<S>>,
+    /// Boxed, because a table of states of a kilobyte each is dear to grow.
+    rows: HashMap<String, Box<Row<S>>>,
     batch: u64,
     rows_kept: usize,
     /// No row falls due before.
@@ -209,7 +210,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
                 changed: false,
                 touched: self.batch,
             };
-            self.rows.insert(row.get(0), loaded);
+            self.rows.insert(row.get(0), Box::new(loaded));
         }
         Ok(())
     }
@@ -217,7 +218,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
     /// The row of a key that has been loaded; made anew on `partition` when there was none.
     pub fn row(&mut self, key: &str, partition: i32) -> &mut Row<S> {
         if !self.rows.contains_key(key) {
-            self.rows.insert(key.to_owned(), Row { partition, changed: true, ..Row::default() });
+            self.rows.insert(key.to_owned(), Box::new(Row { partition, changed: true, ..Row::default() }));
         }
         let batch = self.batch;
         let row = self.rows.entry(key.to_owned()).or_default();
@@ -226,7 +227,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
     }
 
     pub fn get(&self, key: &str) -> Option<&Row<S>> {
-        self.rows.get(key)
+        self.rows.get(key).map(|row| &**row)
     }
 
     /// Keys of at most `limit` rows whose time has come, each by the log time of its partition, the oldest first. Looks
@@ -268,7 +269,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
 
     /// Keys and rows that have changed since the last write.
     pub fn changed(&self) -> impl Iterator<Item = (&str, &Row<S>)> {
-        self.rows.iter().filter(|(_, row)| row.changed).map(|(key, row)| (key.as_str(), row))
+        self.rows.iter().filter(|(_, row)| row.changed).map(|(key, row)| (key.as_str(), &**row))
     }
 
     /// Writes every changed row, in the order of the keys.
@@ -284,7 +285,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         let histories: Vec<Vec<u8>> = changed.iter().map(|(_, row)| encode(&row.history)).collect();
         let states: Vec<String> = changed
             .iter()
-            .map(|(key, row)| serde_json::to_string(&row.state).map_err(|error| unreadable(&self.table, key, &error)))
+            .map(|(key, row)| to_json(&row.state).map_err(|error| unreadable(&self.table, key, &error)))
             .collect::<Result<_, _>>()?;
         let own: Vec<_> = self.columns.iter().map(|column| (column.values)(&changed)).collect();
         let mut values: Vec<&(dyn ToSql + Sync)> = vec![&keys, &partitions, &due, &histories, &states];
@@ -307,6 +308,15 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         self.rows.clear();
         self.upsert = None;
     }
+}
+
+/// Room for most states, so that their text need not grow.
+const STATE_BYTES: usize = 1536;
+
+fn to_json(state: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut text = Vec::with_capacity(STATE_BYTES);
+    serde_json::to_writer(&mut text, state)?;
+    String::from_utf8(text).map_err(serde::ser::Error::custom)
 }
 
 /// A row that an older version wrote in another form: a rebuild makes it anew.
