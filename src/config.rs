@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
@@ -16,6 +16,8 @@ use producers::{
 use rules::policy::Policy;
 use schemas::Name;
 use serde::{Deserialize, Serialize};
+
+mod wrong;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -103,7 +105,7 @@ impl Config {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         match file {
             Some(file) => {
-                anyhow::ensure!(file.exists(), "there is no configuration file {}", file.display());
+                ensure!(file.exists(), "there is no configuration file {}", file.display());
                 figment = figment.merge(Toml::file(file));
             }
             None => figment = figment.merge(Toml::file("ledger.toml")),
@@ -121,18 +123,31 @@ impl Config {
             known.get(&first).is_some()
         };
         let env = Env::prefixed("LEDGER_").filter(move |name| is_ours(name.as_str())).split("__");
-        let mut config: Self = figment
-            .merge(env)
-            .merge(Serialized::defaults(flags))
-            .extract()
-            .context("the configuration cannot be read")?;
+        let figment = figment.merge(env).merge(Serialized::defaults(flags));
+        let mut config: Self = figment.extract().map_err(|error| wrong::settings(&figment, error))?;
         let in_an_address = [&config.postgres_url, &config.log].iter().any(|address| address.contains(MASK));
-        anyhow::ensure!(
+        ensure!(
             !in_an_address && config.secrets().all(|secret| secret != MASK),
             "a secret is {MASK}, which is how `ledger config` shows one: put the real one in its place"
         );
-        anyhow::ensure!(config.lanes > 0, "LEDGER_LANES is how many work at once, so at least 1");
+        config.check()?;
         Ok(config)
+    }
+
+    /// What could be read, but not be used later.
+    fn check(&self) -> Result<()> {
+        ensure!(self.lanes > 0, "{} is how many work at once, so at least 1", wrong::name(&["lanes"]));
+        engine::log::check(&self.log).with_context(|| format!("{} cannot be used", wrong::name(&["log"])))?;
+        let takes = wrong::name(&["postgres_url"])
+            + " takes postgres://user:password@host:5432/database, or nothing, for a Postgres of the ledger's own";
+        match self.postgres_url.split_once("://") {
+            None if self.postgres_url.is_empty() => Ok(()),
+            // Of the rest nothing is repeated: it may hold a password.
+            Some((scheme, _)) if !scheme.starts_with("postgres") && !scheme.contains('=') => {
+                bail!("{takes}; not {scheme}://…")
+            }
+            _ => engine::postgres::check(&self.postgres_url).context(takes),
+        }
     }
 
     /// As TOML, with everything secret masked.
@@ -241,6 +256,26 @@ mod tests {
         config.postgres_url = String::new();
         config.secret = "s3cret".into();
         assert!(load(&config).unwrap_err().contains("put the real one in its place"));
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_read_is_told_without_its_secret() {
+        let mut config = Config { secret: "s3cret".into(), ..Config::default() };
+        for secret in config.channels.secrets().into_iter().chain([&mut config.calls.alipay.private_key]) {
+            "s3cret".clone_into(secret);
+        }
+        let text = config.masked().unwrap();
+        let masked = format!("\"{MASK}\"");
+        let parts: Vec<&str> = text.split(&masked).collect();
+        assert!(parts.len() > 4, "{text}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for at in 1..parts.len() {
+            // A number stands where text should.
+            let wrong = [parts[..at].join("\"\""), parts[at..].join("\"\"")].join("90210");
+            std::fs::write(file.path(), wrong).unwrap();
+            let told = Config::load(Some(file.path()), &Flags::default()).unwrap_err().to_string();
+            assert!(told.contains("LEDGER_") && told.contains("takes text") && !told.contains("90210"), "{told}");
+        }
     }
 
     #[test]

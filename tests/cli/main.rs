@@ -141,3 +141,57 @@ async fn the_topics_are_as_declared_and_no_secret_is_printed() -> Result<()> {
     assert!(config.contains("topic_prefix") && !config.contains("a secret for tests"), "{config}");
     Ok(())
 }
+
+#[test]
+fn a_wrong_setting_is_told_by_its_names_what_it_is_and_what_it_takes() -> Result<()> {
+    for (variable, value, told) in [
+        (
+            "LEDGER_LANES",
+            "many",
+            "LEDGER_LANES (in TOML: lanes) is \"many\", but it takes a whole number that is not negative",
+        ),
+        ("LEDGER_LANES", "-1", "is -1, but it takes a whole number that is not negative"),
+        ("LEDGER_LANES", "0", "LEDGER_LANES (in TOML: lanes) is how many work at once"),
+        ("LEDGER_POLICY__BOOKING_LOCK", "ja", "(in TOML: policy.booking_lock) is \"ja\", but it takes true or false"),
+        (
+            "LEDGER_POLICY__BOKING_LOCK",
+            "true",
+            "there is no setting LEDGER_POLICY__BOKING_LOCK (in TOML: policy.boking_lock)",
+        ),
+        ("LEDGER_POLICY__HELD_AS", "trust", "is \"trust\", but it takes one of: own_liability, trust_money"),
+        ("LEDGER_POLICY__REFUND_RETRY_S", "[60, soon]", "(in TOML: policy.refund_retry_s), entry 2 is \"soon\""),
+        ("LEDGER_POLICY", "strict", "LEDGER_POLICY (in TOML: policy) takes no value of its own"),
+        ("LEDGER_INBOX_CHANNELS", "ums-pos", "a list: [ums-pos] in the environment, [\"ums-pos\"] in TOML"),
+        (
+            "LEDGER_LISTEN",
+            "8080",
+            "LEDGER_LISTEN (in TOML: listen) is 8080, but it takes an address such as 127.0.0.1:8080",
+        ),
+        (
+            "LEDGER_LISTEN",
+            "localhost",
+            "LEDGER_LISTEN (in TOML: listen) is \"localhost\", but it takes an address such as 127.0.0.1:8080",
+        ),
+        (
+            "LEDGER_LOG",
+            "mysql",
+            "LEDGER_LOG (in TOML: log) cannot be used: the log's URL is of no log that there is; write postgres, or kafka://host:9092",
+        ),
+        (
+            "LEDGER_POSTGRES_URL",
+            "http://db/ledger",
+            "LEDGER_POSTGRES_URL (in TOML: postgres_url) takes postgres://user:password@host:5432/database",
+        ),
+        (
+            "LEDGER_DOOR__CLIENTS",
+            "[{name=pos, token=t0p}]",
+            "LEDGER_DOOR__CLIENTS (in TOML: door.clients), entry 1 lacks its sources",
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ledger")).arg("config").env(variable, value).output()?;
+        let stderr = String::from_utf8(output.stderr)?;
+        assert!(!output.status.success() && stderr.contains(told), "{variable}={value}: {stderr}");
+        assert!(["usize", "`", "sequence", "t0p"].iter().all(|word| !stderr.contains(word)), "{stderr}");
+    }
+    Ok(())
+}

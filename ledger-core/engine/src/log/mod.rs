@@ -17,8 +17,8 @@ mod open;
 mod partition;
 pub mod postgres;
 
-pub use open::open;
 pub(crate) use open::percent_decoded;
+pub use open::{check, open};
 pub use partition::partition_of;
 
 /// The largest record by [`NewRecord::size`], in bytes, on every engine: Kafka's default `max.message.bytes`.

@@ -14,11 +14,19 @@ pub fn open(url: &str, postgres_url: &str) -> Result<Arc<dyn Log>, LogError> {
     Ok(Arc::new(KafkaLog::connect(&bootstrap, &settings)?))
 }
 
+/// Whether [`open`] could read this URL; nobody is asked.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(url: &str) -> Result<(), LogError> {
+    if url == "postgres" { Ok(()) } else { kafka_address(url).map(drop) }
+}
+
 /// The brokers and settings of a `kafka://` URL. Nothing of the URL is repeated in an error: it may hold a password.
 fn kafka_address(url: &str) -> Result<(String, BTreeMap<String, String>), LogError> {
     let wrong =
-        |what: &str| LogError::Misconfigured(format!("the log's URL {what}; write kafka://host:9092 or postgres"));
-    let rest = url.strip_prefix("kafka://").ok_or_else(|| wrong("has an unknown scheme"))?;
+        |what: &str| LogError::Misconfigured(format!("the log's URL {what}; write postgres, or kafka://host:9092"));
+    let rest = url.strip_prefix("kafka://").ok_or_else(|| wrong("is of no log that there is"))?;
     let (brokers, query) = rest.split_once('?').unwrap_or((rest, ""));
     let brokers = brokers.trim_end_matches('/');
     if brokers.split(',').any(str::is_empty) {

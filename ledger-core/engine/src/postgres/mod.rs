@@ -62,8 +62,11 @@ pub fn connect(url: &str, application_name: &str) -> Result<postgres::Client, po
     postgres::Config::from(config).connect(tls)
 }
 
-/// Whether [`connect`] could read this URL.
-pub(crate) fn check(url: &str) -> Result<(), postgres::Error> {
+/// Whether [`connect`] could read this URL; nobody is asked.
+///
+/// # Errors
+/// The URL cannot be read.
+pub fn check(url: &str) -> Result<(), postgres::Error> {
     tls::read(url).map(drop)
 }
 
