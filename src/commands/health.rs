@@ -2,12 +2,23 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result, anyhow};
 use engine::tls::Trust;
 
 pub async fn run(url: &str) -> Result<bool> {
     let client = producers::http::client(Trust::system())?.timeout(Duration::from_secs(5)).build()?;
-    let response = client.get(url).send().await?;
+    let response = client.get(url).send().await.map_err(|error| {
+        let (nobody, error) = (error.is_connect() || error.is_timeout(), Error::from(error));
+        let why = error.root_cause();
+        if nobody {
+            anyhow!(
+                "nobody answers at {url} ({why}); start the ledger with `ledger up`, or to try it out \
+                 `ledger up --sandbox`, or name another door with --url"
+            )
+        } else {
+            error
+        }
+    })?;
     eprintln!("{url}: {}", response.status());
     Ok(response.status().is_success())
 }

@@ -195,3 +195,17 @@ fn a_wrong_setting_is_told_by_its_names_what_it_is_and_what_it_takes() -> Result
     }
     Ok(())
 }
+
+#[test]
+fn a_door_that_is_closed_is_told_with_how_to_open_it() -> Result<()> {
+    // Nobody listens on a port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let url = format!("http://{free}/readyz");
+    let output = Command::new(env!("CARGO_BIN_EXE_ledger")).args(["health", "--url", &url]).output()?;
+    let stderr = String::from_utf8(output.stderr)?;
+    assert!(
+        !output.status.success() && stderr.contains("nobody answers at") && stderr.contains("`ledger up`"),
+        "{stderr}"
+    );
+    Ok(())
+}
