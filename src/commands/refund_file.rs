@@ -18,8 +18,11 @@ pub async fn run(config: Config, channel: &Name, file: Option<&Path>) -> Result<
     let by_file = &config.policy.refund_by_file;
     ensure!(
         by_file.contains(channel),
-        "{channel} takes refunds over its interface; those that take them in a file are listed in \
-         LEDGER_POLICY__REFUND_BY_FILE"
+        "{channel} is no channel that takes refunds in a file; {} (LEDGER_POLICY__REFUND_BY_FILE)",
+        match by_file.iter().map(Name::as_str).collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => "none does".to_owned(),
+            names => format!("those that do: {names}"),
+        }
     );
     let house = House::open(config, Clock::System).await?;
     let Some(file) = file else {

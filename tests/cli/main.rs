@@ -209,3 +209,14 @@ fn a_door_that_is_closed_is_told_with_how_to_open_it() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_channel_that_takes_no_file_is_told_those_that_do() -> Result<()> {
+    let output = Command::new(env!("CARGO_BIN_EXE_ledger")).args(["refund-file", "nope"]).output()?;
+    let stderr = String::from_utf8(output.stderr)?;
+    assert!(
+        !output.status.success() && stderr.contains("nope is no channel") && stderr.contains("bestpay-web"),
+        "{stderr}"
+    );
+    Ok(())
+}
