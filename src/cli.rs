@@ -6,6 +6,7 @@ use anyhow::Result;
 use chrono::{DateTime, FixedOffset};
 use clap::{Parser, Subcommand};
 use producers::door::Source;
+use rules::business_day;
 use schemas::{Name, OrderId, Position};
 
 use crate::{
@@ -69,17 +70,18 @@ enum Command {
     Order { order_id: OrderId },
     /// Show the trial balance, now or as it was
     Balances {
-        /// A time (RFC 3339), or positions as `0:12,3:7`: up to and including these, and nothing of other partitions
+        /// A day such as 2025-03-10, up to its end in Shanghai; a time (RFC 3339); or positions as `0:12,3:7`: up to and
+        /// including these, and nothing of other partitions
         #[arg(long)]
         as_of: Option<String>,
     },
     /// Print events of the log as CloudEvents, one JSON object a line
     Replay {
-        /// From this time on
-        #[arg(long)]
+        /// From this time (RFC 3339) on, or from the start of a day such as 2025-03-10 in Shanghai
+        #[arg(long, value_parser = |text: &str| commands::moment(text, business_day::start))]
         from: Option<DateTime<FixedOffset>>,
-        /// Up to this time
-        #[arg(long)]
+        /// Up to this time, or up to the end of a day
+        #[arg(long, value_parser = |text: &str| commands::moment(text, business_day::end))]
         to: Option<DateTime<FixedOffset>>,
         /// Only events that post to this account, such as 2110
         #[arg(long)]

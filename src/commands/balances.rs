@@ -1,14 +1,14 @@
 //! `ledger balances`: the trial balance, now or as it was.
 
 use anyhow::{Context, Result};
-use chrono::DateTime;
 use engine::clock::Clock;
 use projections::report::{self, AsOf};
-use rules::accounts::AccountCode;
+use rules::{accounts::AccountCode, business_day};
 use schemas::{Balance, Position};
 use serde_json::json;
 
 use crate::{
+    commands,
     config::Config,
     house::House,
     output::{Output, Rows, print},
@@ -50,7 +50,7 @@ pub async fn run(config: Config, as_of: Option<&str>, output: Output) -> Result<
 }
 
 fn parse(text: &str, partitions: usize) -> Result<AsOf> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+    if let Ok(time) = commands::moment(text, business_day::end) {
         return Ok(AsOf::Time(time.to_utc()));
     }
     let mut offsets = vec![0; partitions];
@@ -59,7 +59,7 @@ fn parse(text: &str, partitions: usize) -> Result<AsOf> {
             .trim()
             .parse()
             .map_err(anyhow::Error::msg)
-            .context("--as-of takes a time such as 2025-03-10T23:59:59+08:00, or positions such as 0:12,3:7")?;
+            .context("--as-of takes a day such as 2025-03-10, a time such as 2025-03-10T23:59:59+08:00, or positions such as 0:12,3:7")?;
         let place = usize::try_from(position.partition).ok().and_then(|index| offsets.get_mut(index));
         *place.with_context(|| format!("there is no partition {}", position.partition))? = position.offset + 1;
     }

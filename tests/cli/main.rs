@@ -75,6 +75,12 @@ async fn balances_are_shown_as_they_are_and_as_they_were() -> Result<()> {
     assert_eq!(day.balance(2110, &[])?, 0, "the bank has its money");
     let evening = ["--as-of", "2025-03-10T23:59:59+08:00"];
     assert_eq!((day.balance(1110, &evening)?, day.balance(2110, &evening)?), (710_000, -680_000));
+    let by_day = ["--as-of", "2025-03-10"];
+    assert_eq!(
+        (day.balance(1110, &by_day)?, day.balance(2110, &by_day)?),
+        (710_000, -680_000),
+        "a day is up to its end"
+    );
     assert_eq!(day.balance(1110, &["--as-of", "2025-03-09T23:59:59+08:00"])?, 0, "before the first event");
     let wrong = day.run(&["balances", "--as-of", "yesterday"], b"")?;
     assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("2025-03-10T23:59:59+08:00"));
@@ -96,6 +102,8 @@ async fn what_is_replayed_can_be_published_again_and_changes_no_figure() -> Resu
     }
     let first_day = day.events(&["--to", "2025-03-11T00:00:00+08:00"])?;
     assert!(!first_day.is_empty() && first_day.len() < all.len());
+    assert_eq!(day.events(&["--to", "2025-03-10"])?.len(), first_day.len());
+    assert_eq!(day.events(&["--from", "2025-03-11"])?.len(), all.len() - first_day.len());
 
     let before = day.json(&["balances"])?;
     let mut lines = day.says(&["replay"], b"")?;

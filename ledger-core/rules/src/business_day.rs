@@ -1,6 +1,6 @@
 //! The business lives in Asia/Shanghai, which has had one offset and no daylight saving since 1991.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, TimeZone};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, TimeZone};
 
 const SHANGHAI_OFFSET_S: i32 = 8 * 3600;
 
@@ -17,6 +17,16 @@ pub fn business_day<Tz: TimeZone>(time: &DateTime<Tz>) -> NaiveDate {
     shanghai(time).date_naive()
 }
 
+/// The first moment of a day of the business.
+pub fn start(day: NaiveDate) -> DateTime<FixedOffset> {
+    shanghai(&(day.and_time(NaiveTime::MIN) - TimeDelta::seconds(SHANGHAI_OFFSET_S.into())).and_utc())
+}
+
+/// Its last moment, as finely as Postgres tells times.
+pub fn end(day: NaiveDate) -> DateTime<FixedOffset> {
+    start(day) + TimeDelta::days(1) - TimeDelta::microseconds(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,5 +37,12 @@ mod tests {
         assert_eq!(day("2025-03-10T15:59:59Z"), "2025-03-10");
         assert_eq!(day("2025-03-10T16:00:00Z"), "2025-03-11");
         assert_eq!(day("2025-03-10T23:59:59+08:00"), "2025-03-10");
+    }
+
+    #[test]
+    fn a_day_goes_from_midnight_to_midnight() {
+        let day = NaiveDate::from_ymd_opt(2025, 3, 10).unwrap();
+        assert_eq!(start(day).to_rfc3339(), "2025-03-10T00:00:00+08:00");
+        assert_eq!(end(day).to_rfc3339(), "2025-03-10T23:59:59.999999+08:00");
     }
 }
