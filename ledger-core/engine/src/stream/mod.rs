@@ -188,7 +188,13 @@ impl<H: Handler> Lane<H> {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::warn!(projection = self.config.projection, %error, "the lane starts over");
+                    match error {
+                        // Nothing is wrong: a lease went to another lane, or a rebuild took the partitions away.
+                        StreamError::Fenced => {
+                            tracing::info!(projection = self.config.projection, %error, "the lane starts over");
+                        }
+                        _ => tracing::warn!(projection = self.config.projection, %error, "the lane starts over"),
+                    }
                     pause = if started.elapsed() > Duration::from_secs(10) {
                         Duration::from_millis(100)
                     } else {

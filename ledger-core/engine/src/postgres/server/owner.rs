@@ -172,7 +172,11 @@ impl Owner {
         renamed
             .and_then(|()| File::open(self.folder.root())?.sync_all())
             .map_err(failed("finish the data folder in"))?;
-        tracing::info!(settings = ?SETTINGS, always = ?FIXED, "made a new database cluster");
+        let list = |settings: &[(&str, &str)]| {
+            settings.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
+        };
+        tracing::info!("made a new database cluster in {}", self.folder.data().display());
+        tracing::debug!("its settings: {}; always: {}", list(SETTINGS), list(FIXED));
         Ok(())
     }
 
