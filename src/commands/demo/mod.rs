@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, FixedOffset};
+use clap::ValueEnum;
 use producers::channels::ChannelsConfig;
 use projections::report;
 use rules::accounts::AccountCode;
@@ -41,6 +42,12 @@ pub enum System {
 
 impl System {
     pub const ALL: &[Self] = &[Self::Loan, Self::Bestpay, Self::Campus, Self::Tuition];
+
+    /// As the help says it.
+    fn title(self) -> String {
+        let value = self.to_possible_value();
+        value.as_ref().and_then(|value| value.get_help()).map(ToString::to_string).unwrap_or_default()
+    }
 
     async fn play(self, stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<()> {
         match self {
@@ -166,7 +173,7 @@ pub async fn run(config: Config, system: Option<System>, exit: bool) -> Result<b
     let mut days = Vec::new();
     for system in systems {
         let day = play(&stage, *system, say).await?;
-        println!("{}\n\n{}\n", orders(&stage, &day).await?, checks(&day));
+        println!("{}\n{}\n\n{}\n", system.title(), orders(&stage, &day).await?, checks(&day));
         days.push(day);
     }
     let wrong = days.iter().flat_map(|day| &day.checks).filter(|check| !check.agrees()).count();
@@ -243,5 +250,16 @@ fn verdict(wrong: usize) -> String {
     match wrong {
         0 => "every figure agrees 全部相符".to_owned(),
         n => format!("{n} figures differ 不符"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_of_every_system_have_a_title() {
+        assert!(System::ALL.iter().all(|system| !system.title().is_empty()));
+        assert_eq!(System::Loan.title(), "Student loans \"repay any time\" 随时还款");
     }
 }

@@ -33,6 +33,8 @@ pub const CARDS: u64 = 200;
 /// Orders under way at once, should the ledger be slower than the rate.
 const UNDER_WAY_MAX: usize = 256;
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
+/// Where nobody sees one line change, so many pauses lie between two lines.
+const PAUSES_PER_LINE: usize = 10;
 
 /// How orders go: most well, some not.
 pub fn misfortunes() -> Vec<Share> {
@@ -107,22 +109,27 @@ struct Traffic {
     refused: AtomicU64,
 }
 
-/// One line that tells how it goes.
+/// One line that tells how it goes; without a terminal, a further one now and then.
 async fn show(stage: Arc<Stage>, traffic: Arc<Traffic>) -> Result<()> {
     let line = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
     let started = Instant::now();
-    loop {
+    for pause in 0_usize.. {
         let (asked, refused) = (traffic.asked.load(Ordering::Relaxed), traffic.refused.load(Ordering::Relaxed));
         let a_second = asked * 10 / started.elapsed().as_secs().max(1);
         let report::PositionReport { held, located, gap } = report::position(&stage.house.pool).await?;
-        line.set_message(format!(
+        let text = format!(
             "{asked} orders ({}.{}/s), {refused} refused · held 代管 {held} = where 所在 {located} + gap 缺口 {gap}",
             a_second / 10,
             a_second % 10
-        ));
+        );
+        if line.is_hidden() && pause.is_multiple_of(PAUSES_PER_LINE) {
+            eprintln!("{text}");
+        }
+        line.set_message(text);
         line.tick();
         tokio::time::sleep(REPORT_PAUSE).await;
     }
+    Ok(())
 }
 
 /// One order from its request to its payment; the kinds come in turn.
