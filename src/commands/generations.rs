@@ -36,14 +36,14 @@ impl FromStr for Dropped {
 pub async fn list(config: Config, output: Output) -> Result<()> {
     let house = House::open(config, Clock::System).await?;
     let listed = house.with_client("ledger generations", |client| Ok(Generation::list(client)?)).await?;
-    let mut rows = Rows::new(&["generation", "shown", "made", "KiB", "next offset of each partition"], &[0, 3]);
+    let mut rows = Rows::new(&["generation", "shown", "made", "KiB", "next position of each partition"], &[0, 3]);
     for Listed { generation, shown, created_at, bytes, next_offsets } in &listed {
         rows.push([
             generation.id().to_string(),
             if *shown { "yes" } else { "no" }.to_owned(),
             rules::business_day::shanghai(created_at).format("%Y-%m-%d %H:%M:%S").to_string(),
             (bytes / 1024).to_string(),
-            next_offsets.iter().map(i64::to_string).collect::<Vec<_>>().join(" "),
+            next_offsets.iter().enumerate().map(|(i, next)| format!("{i}:{next}")).collect::<Vec<_>>().join(" "),
         ]);
     }
     let as_json = |listed: &Listed| -> Value {

@@ -1,8 +1,14 @@
 //! `ledger rebuild`: every view anew from offset 0, compared with the live ones, then shown in their place.
 
+use std::{pin::pin, time::Duration};
+
 use anyhow::Result;
 use engine::{clock::Clock, stream::Stop};
-use projections::rebuild::{Difference, Moved, Rebuild};
+use indicatif::ProgressBar;
+use projections::{
+    generation::Generation,
+    rebuild::{Difference, Moved, Rebuild},
+};
 use serde_json::json;
 
 use crate::{
@@ -27,16 +33,15 @@ pub async fn run(config: Config, accept_differences: bool, output: Output) -> Re
     let house = House::open(config, Clock::System).await?;
     let rebuild = work(&house);
     eprintln!("building every view anew from offset 0");
-    let (rebuilt, shown) = house
-        .with_client("ledger rebuild", move |client| {
-            let rebuilt = rebuild.run(client)?;
-            let shown = rebuilt.differences.is_empty() || accept_differences;
-            if shown {
-                rebuild.swap(client, &rebuilt.generation)?;
-            }
-            Ok((rebuilt, shown))
-        })
-        .await?;
+    let work = house.with_client("ledger rebuild", move |client| {
+        let rebuilt = rebuild.run(client)?;
+        let shown = rebuilt.differences.is_empty() || accept_differences;
+        if shown {
+            rebuild.swap(client, &rebuilt.generation)?;
+        }
+        Ok((rebuilt, shown))
+    });
+    let (rebuilt, shown) = watched(&house, work).await?;
     let mut rows = Rows::new(&["what differs", "before", "after"], &[1, 2]);
     for Difference { table, live, rebuilt } in &rebuilt.differences {
         let before = live.as_ref().map_or_else(|| "absent".to_owned(), |live| format!("{} rows", live.rows));
@@ -66,6 +71,28 @@ pub async fn run(config: Config, accept_differences: bool, output: Output) -> Re
     Ok(shown)
 }
 
+/// Shows how much of the log the new generation has read, for as long as the work goes on.
+async fn watched<T>(house: &House, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let sum = |offsets: &[i64]| u64::try_from(offsets.iter().sum::<i64>()).unwrap_or(0);
+    let (progress, mut work) = (ProgressBar::new(sum(&house.ends().await?)), pin!(work));
+    loop {
+        tokio::select! {
+            done = &mut work => {
+                progress.finish_and_clear();
+                return done;
+            }
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        let newest = house.with_client("ledger rebuild", |client| Ok(Generation::list(client)?.pop())).await;
+        // That nobody can look does not end the work.
+        if let Ok(Some(newest)) = newest
+            && !newest.shown
+        {
+            progress.set_position(sum(&newest.next_offsets));
+        }
+    }
+}
+
 /// The coordinator's state anew. Nothing is decided twice: what the log has decided stands.
 pub async fn coordinator(config: Config) -> Result<()> {
     let house = House::open(config, Clock::System).await?;
@@ -77,6 +104,8 @@ pub async fn coordinator(config: Config) -> Result<()> {
             Ok(producers::coordinator::rebuild(client, &publisher, &runtime)?)
         })
         .await?;
-    eprintln!("the coordinator folds the log anew from offset 0");
+    eprintln!(
+        "its state is dropped: the coordinators that run, or the next one that starts, fold the log anew from offset 0"
+    );
     Ok(())
 }

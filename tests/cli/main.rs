@@ -118,6 +118,8 @@ async fn what_is_replayed_can_be_published_again_and_changes_no_figure() -> Resu
     // A rebuild reads the doubled log from its beginning and shows what it makes of it.
     day.says(&["rebuild", "--accept-differences"], b"")?;
     assert_eq!(day.json(&["balances"])?, before);
+    let generations = day.says(&["generations"], b"")?;
+    assert!(generations.contains(" 0:") && generations.contains(" 1:"), "{generations}");
     Ok(())
 }
 
