@@ -354,7 +354,8 @@ async fn s14_the_worked_day_agrees_to_the_fen() -> Result<()> {
     for check in &day.checks {
         assert!(check.agrees(), "{check:?}");
     }
-    let printed = [said.take().join("\n"), demo::orders(&stage, &day).await?, demo::checks(&day)].join("\n");
+    let title = demo::System::Loan.title();
+    let printed = [said.take().join("\n"), title, demo::orders(&stage, &day).await?, demo::checks(&day)].join("\n");
     assert_eq!(
         readme_without(&printed)?,
         Vec::<&str>::new(),

@@ -44,7 +44,7 @@ impl System {
     pub const ALL: &[Self] = &[Self::Loan, Self::Bestpay, Self::Campus, Self::Tuition];
 
     /// As the help says it.
-    fn title(self) -> String {
+    pub fn title(self) -> String {
         let value = self.to_possible_value();
         value.as_ref().and_then(|value| value.get_help()).map(ToString::to_string).unwrap_or_default()
     }
