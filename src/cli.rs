@@ -10,7 +10,7 @@ use rules::business_day;
 use schemas::{Name, OrderId, Position};
 
 use crate::{
-    commands::{self, demo::System, generations::Dropped},
+    commands::{self, balances::UpTo, demo::System, generations::Dropped},
     config::{Config, Flags},
     output::Output,
     roles::Role,
@@ -73,7 +73,7 @@ enum Command {
         /// A day such as 2025-03-10, up to its end in Shanghai; a time (RFC 3339); or positions as `0:12,3:7`: up to and
         /// including these, and nothing of other partitions
         #[arg(long)]
-        as_of: Option<String>,
+        as_of: Option<UpTo>,
     },
     /// Print events of the log as CloudEvents, one JSON object a line
     Replay {
@@ -129,8 +129,9 @@ enum Command {
     Token { source: Source },
     /// Ask a door whether it is ready; for health checks
     Health {
-        #[arg(long, default_value = "http://127.0.0.1:8080/readyz")]
-        url: String,
+        /// Without one, the door of this configuration
+        #[arg(long)]
+        url: Option<String>,
     },
 }
 
@@ -158,9 +159,7 @@ impl Cli {
             Command::Topics { action: TopicsAction::Check } => commands::topics::check(config, self.output).await,
             Command::Publish { file } => commands::publish::run(config, &file).await,
             Command::Order { order_id } => commands::order::run(config, &order_id, self.output).await.map(|()| true),
-            Command::Balances { as_of } => {
-                commands::balances::run(config, as_of.as_deref(), self.output).await.map(|()| true)
-            }
+            Command::Balances { as_of } => commands::balances::run(config, as_of, self.output).await.map(|()| true),
             Command::Replay { from, to, account, at } => {
                 let wanted = commands::replay::Wanted { from, to, account, at };
                 commands::replay::run(config, wanted).await.map(|()| true)
@@ -181,7 +180,7 @@ impl Cli {
             Command::Psql { args, .. } => match commands::psql::run(config, &args).await? {},
             Command::Config => commands::config::run(&config).map(|()| true),
             Command::Token { source } => commands::config::token(&config, &source).map(|()| true),
-            Command::Health { url } => commands::health::run(&url).await,
+            Command::Health { url } => commands::health::run(url.as_deref(), config.listen).await,
         };
         Ok(if agrees? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -54,6 +54,19 @@ impl House {
         tokio::task::spawn_blocking(move || Self::open_blocking(config, clock)).await?
     }
 
+    /// As [`House::open`], for who looks at what stands there: a folder that was mistyped is told, and no empty ledger is
+    /// made in it.
+    pub async fn existing(config: Config, clock: Clock) -> Result<Self> {
+        let folder = config.data_dir.join("postgres");
+        ensure!(
+            !config.postgres_url.is_empty() || folder.exists(),
+            "there is no ledger in {}; start one with `ledger up`, or set LEDGER_DATA_DIR or LEDGER_POSTGRES_URL to where \
+             yours is",
+            config.data_dir.display()
+        );
+        Self::open(config, clock).await
+    }
+
     fn open_blocking(mut config: Config, clock: Clock) -> Result<Self> {
         let server = match config.postgres_url.as_str() {
             "" => Some(Server::start(&config.data_dir.join("postgres")).context("Postgres cannot be started")?),

@@ -1,6 +1,9 @@
 //! `ledger balances`: the trial balance, now or as it was.
 
+use std::str::FromStr;
+
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 use engine::clock::Clock;
 use projections::report::{self, AsOf};
 use rules::{accounts::AccountCode, business_day};
@@ -14,17 +17,53 @@ use crate::{
     output::{Output, Rows, print},
 };
 
-pub async fn run(config: Config, as_of: Option<&str>, output: Output) -> Result<()> {
-    let house = House::open(config, Clock::System).await?;
+/// Up to when, as people say it.
+#[derive(Clone, Debug)]
+pub enum UpTo {
+    Time(DateTime<Utc>),
+    Positions(Vec<Position>),
+}
+
+impl FromStr for UpTo {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(time) = commands::moment(text, business_day::end) {
+            return Ok(Self::Time(time.to_utc()));
+        }
+        let positions = text.split(',').map(|position| position.trim().parse()).collect::<Result<_, _>>();
+        positions.map(Self::Positions).map_err(|_| {
+            "wanted is a day such as 2025-03-10, a time such as 2025-03-10T23:59:59+08:00, or positions such as 0:12,3:7"
+        })
+    }
+}
+
+impl UpTo {
+    fn in_log(&self, partitions: usize) -> Result<AsOf> {
+        let positions = match self {
+            Self::Time(time) => return Ok(AsOf::Time(*time)),
+            Self::Positions(positions) => positions,
+        };
+        let mut offsets = vec![0; partitions];
+        for position in positions {
+            let place = usize::try_from(position.partition).ok().and_then(|index| offsets.get_mut(index));
+            *place.with_context(|| format!("there is no partition {}", position.partition))? = position.offset + 1;
+        }
+        Ok(AsOf::Offsets(offsets))
+    }
+}
+
+pub async fn run(config: Config, as_of: Option<UpTo>, output: Output) -> Result<()> {
+    let house = House::existing(config, Clock::System).await?;
     let balances = match as_of {
         None => report::balances(&house.pool).await?,
         Some(as_of) => {
             let partitions = usize::try_from(house.topics.events().partitions).unwrap_or(0);
-            report::balances_as_of(&house.pool, &parse(as_of, partitions)?).await?
+            report::balances_as_of(&house.pool, &as_of.in_log(partitions)?).await?
         }
     };
     let held_as = house.config.policy.held_as;
-    let mut rows = Rows::new(&["account", "name", "科目", "class 类别", "owner", "balance"], &[5]);
+    let mut rows = Rows::new(&["account", "name", "name_zh", "class", "owner", "balance"], &[5]);
     let mut total = Balance::ZERO;
     for row in &balances {
         total += row.balance.parse::<Balance>()?;
@@ -47,21 +86,4 @@ pub async fn run(config: Config, as_of: Option<&str>, output: Output) -> Result<
         rows.push([blank.clone(), "total".to_owned(), "合计".to_owned(), blank.clone(), blank, total]);
     }
     print(output, &rows, &json!({ "balances": balances, "total": total }))
-}
-
-fn parse(text: &str, partitions: usize) -> Result<AsOf> {
-    if let Ok(time) = commands::moment(text, business_day::end) {
-        return Ok(AsOf::Time(time.to_utc()));
-    }
-    let mut offsets = vec![0; partitions];
-    for position in text.split(',') {
-        let position: Position = position
-            .trim()
-            .parse()
-            .map_err(anyhow::Error::msg)
-            .context("--as-of takes a day such as 2025-03-10, a time such as 2025-03-10T23:59:59+08:00, or positions such as 0:12,3:7")?;
-        let place = usize::try_from(position.partition).ok().and_then(|index| offsets.get_mut(index));
-        *place.with_context(|| format!("there is no partition {}", position.partition))? = position.offset + 1;
-    }
-    Ok(AsOf::Offsets(offsets))
 }

@@ -34,7 +34,7 @@ impl FromStr for Dropped {
 }
 
 pub async fn list(config: Config, output: Output) -> Result<()> {
-    let house = House::open(config, Clock::System).await?;
+    let house = House::existing(config, Clock::System).await?;
     let listed = house.with_client("ledger generations", |client| Ok(Generation::list(client)?)).await?;
     let mut rows = Rows::new(&["generation", "shown", "made", "KiB", "next position of each partition"], &[0, 3]);
     for Listed { generation, shown, created_at, bytes, next_offsets } in &listed {
@@ -54,7 +54,7 @@ pub async fn list(config: Config, output: Output) -> Result<()> {
 }
 
 pub async fn drop(config: Config, which: Dropped) -> Result<()> {
-    let house = House::open(config, Clock::System).await?;
+    let house = House::existing(config, Clock::System).await?;
     let dropped = house
         .with_client("ledger generations", move |client| {
             let ids = match which {
@@ -80,7 +80,7 @@ pub async fn drop(config: Config, which: Dropped) -> Result<()> {
 }
 
 pub async fn show(config: Config, id: i32) -> Result<()> {
-    let house = House::open(config, Clock::System).await?;
+    let house = House::existing(config, Clock::System).await?;
     let rebuild = rebuild::work(&house);
     house
         .with_client("ledger generations", move |client| {

@@ -30,7 +30,7 @@ pub fn work(house: &House) -> Rebuild {
 
 /// False when the rebuilt views differ and are not shown.
 pub async fn run(config: Config, accept_differences: bool, output: Output) -> Result<bool> {
-    let house = House::open(config, Clock::System).await?;
+    let house = House::existing(config, Clock::System).await?;
     let rebuild = work(&house);
     eprintln!("building every view anew from offset 0");
     let work = house.with_client("ledger rebuild", move |client| {
@@ -95,7 +95,7 @@ async fn watched<T>(house: &House, work: impl Future<Output = Result<T>>) -> Res
 
 /// The coordinator's state anew. Nothing is decided twice: what the log has decided stands.
 pub async fn coordinator(config: Config) -> Result<()> {
-    let house = House::open(config, Clock::System).await?;
+    let house = House::existing(config, Clock::System).await?;
     let (log, topic) = (house.log.clone(), house.events_topic().to_owned());
     let (publisher, runtime) = (house.publisher(), tokio::runtime::Handle::current());
     house

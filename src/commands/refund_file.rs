@@ -24,7 +24,7 @@ pub async fn run(config: Config, channel: &Name, file: Option<&Path>) -> Result<
             names => format!("those that do: {names}"),
         }
     );
-    let house = House::open(config, Clock::System).await?;
+    let house = House::existing(config, Clock::System).await?;
     let Some(file) = file else {
         println!("{}", rows(&refund_file::waiting(&house.pool, channel).await?));
         eprintln!("nothing was taken; name a file to export them");

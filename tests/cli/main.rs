@@ -211,12 +211,41 @@ fn a_door_that_is_closed_is_told_with_how_to_open_it() -> Result<()> {
     // Nobody listens on a port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let url = format!("http://{free}/readyz");
-    let output = Command::new(env!("CARGO_BIN_EXE_ledger")).args(["health", "--url", &url]).output()?;
+    let named = Command::new(env!("CARGO_BIN_EXE_ledger")).args(["health", "--url", &url]).output()?;
+    let everywhere = format!("0.0.0.0:{}", free.port());
+    let own = Command::new(env!("CARGO_BIN_EXE_ledger")).arg("health").env("LEDGER_LISTEN", everywhere).output()?;
+    for output in [named, own] {
+        let stderr = String::from_utf8(output.stderr)?;
+        assert!(!output.status.success() && stderr.contains("`ledger up`"), "{stderr}");
+        assert!(stderr.contains(&format!("nobody answers at {url}")), "{stderr}");
+    }
+    Ok(())
+}
+
+#[test]
+fn who_looks_for_a_ledger_in_the_wrong_folder_is_told_and_gets_no_empty_one() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let mistyped = place.path().join("legder");
+    for arguments in [&["balances"][..], &["replay"], &["order", "LAAAAAAB3TLFAAAAAAAAAAAB3TLFAA"], &["generations"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ledger"))
+            .args(arguments)
+            .env("LEDGER_DATA_DIR", &mistyped)
+            .env_remove("LEDGER_POSTGRES_URL")
+            .output()?;
+        let stderr = String::from_utf8(output.stderr)?;
+        let told = format!("there is no ledger in {}", mistyped.display());
+        assert!(!output.status.success() && stderr.contains(&told), "{arguments:?}: {stderr}");
+        assert!(!mistyped.exists(), "{arguments:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_day_time_or_position_is_refused_before_anything_is_opened() -> Result<()> {
+    let output = Command::new(env!("CARGO_BIN_EXE_ledger")).args(["balances", "--as-of", "yesterday"]).output()?;
     let stderr = String::from_utf8(output.stderr)?;
-    assert!(
-        !output.status.success() && stderr.contains("nobody answers at") && stderr.contains("`ledger up`"),
-        "{stderr}"
-    );
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("'yesterday'") && stderr.contains("2025-03-10") && stderr.contains("0:12,3:7"), "{stderr}");
     Ok(())
 }
 
