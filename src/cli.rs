@@ -127,9 +127,11 @@ enum Command {
     Config,
     /// Print the bearer token of a client of the door, such as /channels/ums-pos
     Token { source: Source },
-    /// Ask a door whether it is ready; for health checks
+    /// Ask whether a role does its work; for health checks
     Health {
-        /// Without one, the door of this configuration
+        #[arg(value_enum, default_value_t = Role::Door)]
+        role: Role,
+        /// The door to ask; without one, that of this configuration
         #[arg(long)]
         url: Option<String>,
     },
@@ -180,7 +182,7 @@ impl Cli {
             Command::Psql { args, .. } => match commands::psql::run(config, &args).await? {},
             Command::Config => commands::config::run(&config).map(|()| true),
             Command::Token { source } => commands::config::token(&config, &source).map(|()| true),
-            Command::Health { url } => commands::health::run(url.as_deref(), config.listen).await,
+            Command::Health { role, url } => commands::health::run(&config, role, url.as_deref()).await,
         };
         Ok(if agrees? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -1,4 +1,4 @@
-//! `ledger health`: asks a door whether it is ready.
+//! `ledger health`: whether a role does its work. The door answers itself; of the others Postgres knows.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -6,13 +6,60 @@ use std::{
 };
 
 use anyhow::{Error, Result, anyhow};
-use engine::tls::Trust;
+use chrono::{TimeDelta, Utc};
+use deadpool_postgres::Pool;
+use engine::{stream, task, tls::Trust};
+use producers::{coordinator, inbox};
 
-pub async fn run(url: Option<&str>, listen: SocketAddr) -> Result<bool> {
-    // A door that listens on every address is asked on this machine's own.
+use crate::{commands::psql, config::Config, roles::Role};
+
+/// Executors look for tasks every second; what has waited for so long waits for one that is not there.
+const TASK_PATIENCE: TimeDelta = TimeDelta::minutes(1);
+
+pub async fn run(config: &Config, role: Role, url: Option<&str>) -> Result<bool> {
+    match role {
+        Role::Door => answers(&url.map_or_else(|| here(config.listen, "/readyz"), str::to_owned)).await,
+        Role::Sandbox => answers(&here(config.sandbox_listen, "/healthz")).await,
+        Role::Projector => {
+            let pool = pool(config).await?;
+            let views = projections::report::active_schema(&pool.get().await?).await?;
+            are_held(&pool, &[views]).await
+        }
+        Role::Coordinator => are_held(&pool(config).await?, &[coordinator::PROJECTION.to_owned()]).await,
+        Role::Inbox => {
+            let inboxes: Vec<String> = config.inbox_channels.iter().map(inbox::projection).collect();
+            are_held(&pool(config).await?, &inboxes).await
+        }
+        Role::Executor => {
+            let left = task::left(&pool(config).await?, Utc::now() - TASK_PATIENCE).await?;
+            eprintln!("{left} calls have waited for more than a minute");
+            Ok(left == 0)
+        }
+    }
+}
+
+async fn pool(config: &Config) -> Result<Pool> {
+    Ok(engine::postgres::pool(&psql::url(config).await?, "ledger health", 1)?)
+}
+
+/// Every partition has somebody who works on it.
+async fn are_held(pool: &Pool, projections: &[String]) -> Result<bool> {
+    let mut all_held = true;
+    for projection in projections {
+        let (held, all) = stream::held(pool, projection).await?;
+        eprintln!("{projection}: {held} of {all} partitions are worked on");
+        all_held &= held == all && all > 0;
+    }
+    Ok(all_held)
+}
+
+/// A server that listens on every address is asked on this machine's own.
+fn here(listen: SocketAddr, path: &str) -> String {
     let host = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
-    let here = format!("http://{}/readyz", SocketAddr::new(host, listen.port()));
-    let url = url.unwrap_or(&here);
+    format!("http://{}{path}", SocketAddr::new(host, listen.port()))
+}
+
+async fn answers(url: &str) -> Result<bool> {
     let client = producers::http::client(Trust::system())?.timeout(Duration::from_secs(5)).build()?;
     let response = client.get(url).send().await.map_err(|error| {
         let (nobody, error) = (error.is_connect() || error.is_timeout(), Error::from(error));

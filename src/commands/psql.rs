@@ -9,13 +9,13 @@ use crate::config::Config;
 
 /// For any other client of Postgres.
 pub async fn print_url(config: Config) -> Result<()> {
-    println!("{}", url(config).await?);
+    println!("{}", url(&config).await?);
     Ok(())
 }
 
 /// psql takes the place of this process, so that it has the terminal and its signals to itself.
 pub async fn run(config: Config, arguments: &[OsString]) -> Result<Infallible> {
-    let url = url(config).await?;
+    let url = url(&config).await?;
     let psql = client_program("psql").context(
         "there is no psql on the path or beside Postgres; install it (Debian: `apt-get install postgresql-client`), or \
          use another client with what `ledger psql --url` prints",
@@ -29,9 +29,10 @@ pub async fn run(config: Config, arguments: &[OsString]) -> Result<Infallible> {
     Err(command.args(arguments).exec()).with_context(|| format!("{} cannot be run", psql.display()))
 }
 
-async fn url(config: Config) -> Result<String> {
+/// Where Postgres runs; starts none.
+pub async fn url(config: &Config) -> Result<String> {
     if !config.postgres_url.is_empty() {
-        return Ok(config.postgres_url);
+        return Ok(config.postgres_url.clone());
     }
     let folder = config.data_dir.join("postgres");
     Ok(tokio::task::spawn_blocking(move || Server::running(&folder)).await??)

@@ -1,10 +1,24 @@
 //! What comes in, and what does not: at the HTTP door and through a channel's inbox topic.
 
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use engine::log::{NewRecord, Record};
-use ledger::play::{Ask, Stage};
+use chrono::{TimeDelta, Utc};
+use engine::{
+    clock::Clock,
+    log::{NewRecord, Record},
+    task::{self, NewTask},
+};
+use ledger::{
+    commands::health,
+    config::Config,
+    house::House,
+    play::{Ask, Stage},
+    roles::{Role, Running},
+};
 use ledger_tests::{config, monday, stage_at};
 use producers::publisher::record;
 use projections::report;
@@ -136,4 +150,38 @@ async fn an_inbox_takes_what_is_good_and_keeps_a_refusal_of_the_rest() -> Result
     assert_eq!(codes, wanted);
     assert!(found.iter().all(|rejected| rejected.topic == inbox && rejected.bytes_sha256.len() == 64), "{found:?}");
     stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_tells_the_roles_that_are_at_work_from_those_that_are_not() -> Result<()> {
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config { listen: any_port, sandbox_listen: any_port, ..config().await? };
+    let mut house = House::open(config, Clock::System).await?;
+    house.apply_topics().await?;
+    house.config.postgres_url.clone_from(&house.postgres_url);
+    let running = Running::start(&house, &[Role::Projector, Role::Door, Role::Sandbox]).await?;
+    house.config.listen = running.door.context("the door is open")?;
+    let sandbox = running.sandbox.as_ref().context("the sandbox plays")?;
+    house.config.sandbox_listen = sandbox.url.trim_start_matches("http://").parse()?;
+    let started = Instant::now();
+    while !health::run(&house.config, Role::Projector, None).await.unwrap_or(false) {
+        ensure!(started.elapsed() < Duration::from_secs(20), "the projector does not begin");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for (role, at_work) in
+        [(Role::Door, true), (Role::Sandbox, true), (Role::Coordinator, false), (Role::Executor, true)]
+    {
+        assert_eq!(health::run(&house.config, role, None).await?, at_work, "{role:?}");
+    }
+    let due_at = Some(Utc::now() - TimeDelta::minutes(2));
+    let call =
+        NewTask { key: "k".into(), party: "bank".into(), payload: "{}".into(), due_at, unknown: false, stopped: false };
+    let note = move |client: &mut postgres::Client| {
+        let mut tx = client.transaction()?;
+        task::insert(&mut tx, &[call])?;
+        Ok(tx.commit()?)
+    };
+    house.with_client("tests", note).await?;
+    assert!(!health::run(&house.config, Role::Executor, None).await?, "a call waits for somebody to make it");
+    running.stop().await
 }

@@ -256,3 +256,10 @@ pub async fn due(pool: &Pool, now: DateTime<Utc>) -> Result<i64, QueryError> {
                  and (due_at <= $1 or due_at is not null and state in ('claimed', 'submitted'))";
     Ok(pool.get().await?.query_one(sql, &[&now]).await?.get(0))
 }
+
+/// How many tasks are due since `before`, and nobody has taken them.
+pub async fn left(pool: &Pool, before: DateTime<Utc>) -> Result<i64, QueryError> {
+    let sql = "select count(*) from engine.task
+               where state in ('ready', 'unknown') and not withdrawn and due_at <= $1";
+    Ok(pool.get().await?.query_one(sql, &[&before]).await?.get(0))
+}

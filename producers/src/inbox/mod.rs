@@ -48,6 +48,11 @@ struct Pending<'a> {
     rejected: bool,
 }
 
+/// The name of the projection of a channel's inbox.
+pub fn projection(channel: &Name) -> String {
+    format!("inbox:{channel}")
+}
+
 impl Inbox {
     /// The inbox of `channel`, which is the topic `topic`. Appends run on `runtime`, while the lane's thread waits.
     pub fn new(channel: Name, topic: impl Into<String>, publisher: Publisher, runtime: Handle) -> Self {
@@ -56,7 +61,7 @@ impl Inbox {
 
     /// The name of the lanes' projection.
     pub fn projection(&self) -> String {
-        format!("inbox:{}", self.source.name)
+        projection(&self.source.name)
     }
 
     /// The event that a record is, if its channel may report it.

@@ -191,6 +191,7 @@ fn router(outside: Arc<Outside>) -> Router {
         .merge(school::routes())
         .route("/sandbox/scripts/{order_no}", put(set_script))
         .route("/sandbox/books", get(books))
+        .route("/healthz", get(async || StatusCode::NO_CONTENT))
         .with_state(outside)
 }
 

@@ -303,6 +303,14 @@ pub async fn progress(pool: &Pool, projection: &str) -> Result<Progress, QueryEr
     Ok(Progress { next_offsets: rows.iter().map(|row| (row.get(0), row.get(1))).collect() })
 }
 
+/// How many partitions of a projection a living worker holds, and how many there are.
+pub async fn held(pool: &Pool, projection: &str) -> Result<(i64, i64), QueryError> {
+    let sql = "select count(*) filter (where lease_until > clock_timestamp()), count(*)
+               from engine.fence where projection = $1";
+    let row = pool.get().await?.query_one(sql, &[&projection]).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
 /// Waits until a projection includes what stands at `position`; false when `timeout` is over first.
 pub async fn wait_until_applied(
     pool: &Pool,

@@ -23,7 +23,7 @@ use postgres::{Client, Transaction};
 
 mod fence;
 
-pub use fence::{Progress, check_log, progress, wait_until_applied};
+pub use fence::{Progress, check_log, held, progress, wait_until_applied};
 
 use crate::{
     clock::Clock,
