@@ -279,24 +279,26 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
             return Ok(());
         }
         changed.sort_unstable_by_key(|(key, _)| *key);
-        let keys: Vec<&str> = changed.iter().map(|(key, _)| *key).collect();
-        let partitions: Vec<i32> = changed.iter().map(|(_, row)| row.partition).collect();
-        let due: Vec<Option<DateTime<Utc>>> = changed.iter().map(|(_, row)| row.due_at).collect();
-        let histories: Vec<Vec<u8>> = changed.iter().map(|(_, row)| encode(&row.history)).collect();
-        let states: Vec<String> = changed
-            .iter()
-            .map(|(key, row)| to_json(&row.state).map_err(|error| unreadable(&self.table, key, &error)))
-            .collect::<Result<_, _>>()?;
-        let own: Vec<_> = self.columns.iter().map(|column| (column.values)(&changed)).collect();
-        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&keys, &partitions, &due, &histories, &states];
-        values.extend(own.iter().map(|column| &**column));
         let upsert = match &self.upsert {
             Some(upsert) => upsert.clone(),
             None => tx.prepare(&self.upsert_sql())?,
         };
-        tx.execute(&upsert, &values)?;
-        let next_due = due.into_iter().flatten().chain(self.next_due).min();
-        (self.upsert, self.next_due) = (Some(upsert), next_due);
+        for rows in changed.chunks(ROWS_AT_ONCE) {
+            let keys: Vec<&str> = rows.iter().map(|(key, _)| *key).collect();
+            let partitions: Vec<i32> = rows.iter().map(|(_, row)| row.partition).collect();
+            let due: Vec<Option<DateTime<Utc>>> = rows.iter().map(|(_, row)| row.due_at).collect();
+            let histories: Vec<Vec<u8>> = rows.iter().map(|(_, row)| encode(&row.history)).collect();
+            let states: Vec<String> = rows
+                .iter()
+                .map(|(key, row)| to_json(&row.state).map_err(|error| unreadable(&self.table, key, &error)))
+                .collect::<Result<_, _>>()?;
+            let own: Vec<_> = self.columns.iter().map(|column| (column.values)(rows)).collect();
+            let mut values: Vec<&(dyn ToSql + Sync)> = vec![&keys, &partitions, &due, &histories, &states];
+            values.extend(own.iter().map(|column| &**column));
+            tx.execute(&upsert, &values)?;
+        }
+        let due = changed.iter().filter_map(|(_, row)| row.due_at);
+        (self.next_due, self.upsert) = (due.chain(self.next_due).min(), Some(upsert));
         for row in self.rows.values_mut() {
             row.changed = false;
         }
@@ -309,6 +311,9 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         self.upsert = None;
     }
 }
+
+/// Rows of one statement. A batch has thousands, and all at once would take megabytes on both sides.
+const ROWS_AT_ONCE: usize = 500;
 
 /// Room for most states, so that their text need not grow.
 const STATE_BYTES: usize = 1536;
