@@ -13,7 +13,7 @@ use producers::{coordinator, inbox};
 
 use crate::{commands::psql, config::Config, roles::Role};
 
-/// Executors look for tasks every second; what has waited for so long waits for one that is not there.
+/// Executors look for tasks many times a second; what has waited for so long waits for one that is not there.
 const TASK_PATIENCE: TimeDelta = TimeDelta::minutes(1);
 
 pub async fn run(config: &Config, role: Role, url: Option<&str>) -> Result<bool> {
