@@ -26,6 +26,8 @@ const GRANTED: &str = include_str!("../golden/ledger.subsidy.granted.v1/1-for-a-
 const ASSESSED: &str = include_str!("../golden/ledger.fee-item.assessed.v1/1-tuition-in-parts.json");
 const REVERSAL: &str = include_str!("../golden/ledger.payment.reversed.v1/3-a-debit-by-withholding.json");
 const SETTLEMENT: &str = include_str!("../golden/ledger.settlement.reported.v1/1-a-day.json");
+const WRITTEN_OFF: &str =
+    include_str!("../golden/ledger.reconciliation-break.resolved.v1/3-written-off-as-a-loss.json");
 const CAPTURE: &str = include_str!("../golden/ledger.payment.captured.v1/1-card-on-a-terminal.json");
 
 type Answer = Result<Event, Refusal>;
@@ -111,6 +113,7 @@ fn broken_rules() -> Vec<(&'static str, Answer)> {
         ("a reversal of money that names no capture", without(REVERSAL, "capture_id")),
         ("a reversal of a capture by nothing", nothing(REVERSAL)),
         ("a first copy", field(COPY, "copy_no", 1)),
+        ("a write-off by one person, twice", field(WRITTEN_OFF, "approvers", json!(["finance-2", "finance-2"]))),
     ]
 }
 

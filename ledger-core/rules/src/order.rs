@@ -336,6 +336,10 @@ impl Order {
             | Data::SettlementReported(_)
             | Data::SettlementReceived(_)
             | Data::FundsRemitted(_)
+            | Data::ChannelStatementReceived(_)
+            | Data::StatementLineMatched(_)
+            | Data::ReconciliationBreakRaised(_)
+            | Data::ReconciliationBreakResolved(_)
             | Data::InboxRecordRejected(_) => {}
         }
     }

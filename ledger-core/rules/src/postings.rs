@@ -5,8 +5,9 @@
 use schemas::{
     Amount, Balance, Data, Event, Name, StreamKind,
     events::{
-        Bearer, ChargebackClosed, ConfirmationRevoked, CreditMode, DisputeOutcome, Funding, LossBearer, Method,
-        PurchasePosted, RemittedItem, SettlementReceived, SettlementReported, WithholdingUncollected,
+        Bearer, BreakResolution, ChargebackClosed, ConfirmationRevoked, CreditMode, DisputeOutcome, Funding,
+        LossBearer, Method, PurchasePosted, ReconciliationBreakResolved, ReconciliationClass, RemittedItem,
+        SettlementReceived, SettlementReported, WithholdingUncollected,
     },
 };
 
@@ -91,6 +92,8 @@ pub fn postings(event: &Event) -> Vec<Leg> {
             });
             legs.collect()
         }
+        Data::ReconciliationBreakRaised(data) => break_raised(&data.channel, data.class, data.difference()),
+        Data::ReconciliationBreakResolved(data) => break_resolved(data),
         // No money moves; a ConfirmationResolved is followed by the event that posts.
         Data::RepaymentEnrolmentChecked(_)
         | Data::LoanContractQuoted(_)
@@ -134,6 +137,8 @@ pub fn postings(event: &Event) -> Vec<Leg> {
         | Data::RefundFailed(_)
         | Data::RefundEscalated(_)
         | Data::RefundFileExported(_)
+        | Data::ChannelStatementReceived(_)
+        | Data::StatementLineMatched(_)
         | Data::InboxRecordRejected(_) => Vec::new(),
     }
 }
@@ -271,6 +276,31 @@ fn received(data: &SettlementReceived) -> Vec<Leg> {
             paid.flat_map(|(amount, payable)| transfer(amount, payable, in_transit)).collect()
         }
     }
+}
+
+/// What the channel has beyond the ledger is somebody's whom nobody knows yet; what it has less is looked for.
+fn break_raised(channel: &Name, class: ReconciliationClass, difference: Balance) -> Vec<Leg> {
+    if !class.is_money() {
+        return Vec::new();
+    }
+    let mut legs = transfer(difference.debit(), (ChannelReceivable, channel), (SuspenseOver, channel));
+    legs.extend(transfer(difference.credit(), (SuspenseShort, channel), (ChannelReceivable, channel)));
+    legs
+}
+
+/// The legs of the break reversed; what is written off stays with the channel's account, and leaves the suspense.
+fn break_resolved(data: &ReconciliationBreakResolved) -> Vec<Leg> {
+    let (channel, difference) = (&data.channel, data.difference);
+    if data.resolution != BreakResolution::WrittenOff {
+        let legs = break_raised(channel, data.class, difference).into_iter();
+        return legs.map(|leg| Leg { amount: -leg.amount, ..leg }).collect();
+    }
+    if !data.class.is_money() {
+        return Vec::new();
+    }
+    let mut legs = transfer(difference.debit(), (SuspenseOver, channel.as_str()), (OtherIncome, "reconciliation"));
+    legs.extend(transfer(difference.credit(), (Loss, "reconciliation"), (SuspenseShort, channel.as_str())));
+    legs
 }
 
 #[cfg(test)]

@@ -173,6 +173,10 @@ pub const REPORTERS: &[(&str, &[Role])] = &[
     (e::SettlementReported::TYPE, CHANNEL_OPERATOR),
     (e::SettlementReceived::TYPE, OPERATOR),
     (e::FundsRemitted::TYPE, OPERATOR),
+    (e::ChannelStatementReceived::TYPE, LEDGER_ONLY),
+    (e::StatementLineMatched::TYPE, LEDGER_ONLY),
+    (e::ReconciliationBreakRaised::TYPE, LEDGER_ONLY),
+    (e::ReconciliationBreakResolved::TYPE, LEDGER_ONLY),
     (e::InboxRecordRejected::TYPE, LEDGER_ONLY),
     (e::DeadLetterResolved::TYPE, OPERATOR),
 ];
@@ -328,6 +332,10 @@ fn party_named(role: Role, data: &Data) -> Option<&Name> {
         Data::SettlementReported(data) => Some(&data.channel),
         Data::SettlementReceived(data) => Some(&data.channel),
         Data::FundsRemitted(data) => Some(&data.beneficiary),
+        Data::ChannelStatementReceived(data) => Some(&data.channel),
+        Data::StatementLineMatched(data) => Some(&data.channel),
+        Data::ReconciliationBreakRaised(data) => Some(&data.channel),
+        Data::ReconciliationBreakResolved(data) => Some(&data.channel),
         Data::OrderAccepted(_)
         | Data::OrderRejected(_)
         | Data::OrderExpired(_)

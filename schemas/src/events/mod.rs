@@ -23,10 +23,11 @@ mod purchase;
 mod receipt;
 mod refund;
 mod settlement;
+mod statement;
 
 pub use {
     card::*, confirmation::*, contract::*, dead_letter::*, fee::*, inbox::*, mandate::*, order::*, payment::*,
-    purchase::*, receipt::*, refund::*, settlement::*,
+    purchase::*, receipt::*, refund::*, settlement::*, statement::*,
 };
 
 /// What an event is about.
@@ -180,6 +181,7 @@ catalogue! {
     RefundRequested, RefundRejected, RefundInitiated, RefundSubmitted, RefundCompleted, RefundFailed, RefundReturned,
     RefundCancelled, RefundEscalated, RefundPaidManually, RefundFileExported,
     SettlementReported, SettlementReceived, FundsRemitted,
+    ChannelStatementReceived, StatementLineMatched, ReconciliationBreakRaised, ReconciliationBreakResolved,
     InboxRecordRejected, DeadLetterResolved,
 }
 

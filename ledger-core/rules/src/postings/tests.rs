@@ -174,6 +174,37 @@ fn remitted(beneficiary: &str, items: Vec<RemittedItem>) -> FundsRemitted {
     }
 }
 
+fn differs(class: ReconciliationClass, ours: Option<&str>, theirs: Option<&str>) -> ReconciliationBreakRaised {
+    let balance = |text: &str| text.parse::<Balance>().unwrap();
+    ReconciliationBreakRaised {
+        break_id: Uuid::from_u128(1),
+        occurrence: 1,
+        channel: name("ums-pos"),
+        statement_date: "2025-03-10".parse().unwrap(),
+        revision: 1,
+        class,
+        side: Some(StatementSide::Payment),
+        number: Some("t1".into()),
+        line_no: None,
+        order_no: None,
+        ledger_amount: ours.map(balance),
+        channel_amount: theirs.map(balance),
+        grace_until: None,
+    }
+}
+
+fn settled(class: ReconciliationClass, difference: &str, resolution: BreakResolution) -> ReconciliationBreakResolved {
+    ReconciliationBreakResolved {
+        break_id: Uuid::from_u128(1),
+        occurrence: 1,
+        channel: name("ums-pos"),
+        class,
+        difference: difference.parse().unwrap(),
+        resolution,
+        approvers: vec!["finance-2".into(), "finance-3".into()],
+    }
+}
+
 const WITHHELD: Option<Method> = Some(Method::Withholding);
 
 #[rustfmt::skip]
@@ -249,9 +280,42 @@ fn of_settlement() -> Vec<(&'static str, Event, &'static [&'static str])> {
     ]
 }
 
+#[rustfmt::skip]
+fn of_reconciliation() -> Vec<(&'static str, Event, &'static [&'static str])> {
+    use {BreakResolution::*, ReconciliationClass::{AmountChannelOver, AmountChannelUnder, ControlTotal, DuplicateInChannel, MissingInChannel, MissingInLedger, UnknownOrder}};
+    const OVER: &[&str] = &["1110 ums-pos 5.00", "2310 ums-pos -5.00"];
+    const SHORT: &[&str] = &["1320 ums-pos 5.00", "1110 ums-pos -5.00"];
+    const OVER_UNDONE: &[&str] = &["1110 ums-pos -5.00", "2310 ums-pos 5.00"];
+    const SHORT_UNDONE: &[&str] = &["1320 ums-pos -5.00", "1110 ums-pos 5.00"];
+    let in_time = ReconciliationClass::Timing;
+    vec![
+        ("under no order of ours", of_a_channel(differs(UnknownOrder, None, Some("5.00"))), OVER),
+        ("a refund that we do not know", of_a_channel(differs(UnknownOrder, None, Some("-5.00"))), SHORT),
+        ("under an order of ours alone", of_a_channel(differs(MissingInLedger, None, Some("5.00"))), OVER),
+        ("more than ours", of_a_channel(differs(AmountChannelOver, Some("95.00"), Some("100.00"))), OVER),
+        ("less than ours", of_a_channel(differs(AmountChannelUnder, Some("100.00"), Some("95.00"))), SHORT),
+        ("missing at the channel", of_a_channel(differs(MissingInChannel, Some("5.00"), None)), SHORT),
+        ("it may come later", of_a_channel(differs(in_time, Some("5.00"), None)), &[]),
+        ("the same number again", of_a_channel(differs(DuplicateInChannel, None, Some("5.00"))), &[]),
+        ("other totals than the file says", of_a_channel(differs(ControlTotal, Some("5.00"), Some("10.00"))), &[]),
+        ("identified", of_a_channel(settled(UnknownOrder, "5.00", LateCapturePosted)), OVER_UNDONE),
+        ("it came after all", of_a_channel(settled(MissingInChannel, "-5.00", Timing)), SHORT_UNDONE),
+        ("corrected by the channel", of_a_channel(settled(AmountChannelUnder, "-5.00", ChannelCorrected)), SHORT_UNDONE),
+        ("something else there", of_a_channel(settled(AmountChannelOver, "5.00", Superseded)), OVER_UNDONE),
+        ("it came in time", of_a_channel(settled(in_time, "-5.00", Timing)), &[]),
+        ("a surplus written off", of_a_channel(settled(UnknownOrder, "5.00", WrittenOff)), &["2310 ums-pos 5.00", "4010 reconciliation -5.00"]),
+        ("a shortage written off", of_a_channel(settled(MissingInChannel, "-5.00", WrittenOff)), &["5020 reconciliation 5.00", "1320 ums-pos -5.00"]),
+        ("a repeat written off", of_a_channel(settled(DuplicateInChannel, "5.00", WrittenOff)), &[]),
+    ]
+}
+
+fn tables() -> impl Iterator<Item = (&'static str, Event, &'static [&'static str])> {
+    of_orders().into_iter().chain(of_refunds_and_disputes()).chain(of_settlement()).chain(of_reconciliation())
+}
+
 #[test]
 fn each_event_has_the_legs_that_it_should() {
-    for (what, event, expected) in of_orders().into_iter().chain(of_refunds_and_disputes()).chain(of_settlement()) {
+    for (what, event, expected) in tables() {
         assert_eq!(legs(&event), expected, "{what}");
     }
 }
@@ -266,9 +330,8 @@ fn golden() -> Vec<Event> {
 
 #[test]
 fn every_type_that_posts_is_in_the_tables_and_balances() {
-    let tables = of_orders().into_iter().chain(of_refunds_and_disputes()).chain(of_settlement());
     let posting = |event: &Event| (!postings(event).is_empty()).then(|| event.data.event_type());
-    let tested: BTreeSet<&str> = tables.filter_map(|(_, event, _)| posting(&event)).collect();
+    let tested: BTreeSet<&str> = tables().filter_map(|(_, event, _)| posting(&event)).collect();
     let golden = golden();
     assert_eq!(golden.iter().filter_map(posting).collect::<BTreeSet<_>>(), tested);
     for event in golden {
