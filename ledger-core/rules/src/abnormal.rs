@@ -1,5 +1,4 @@
-//! The abnormal orders of events that happen in the field, by number. Those about statement files (15, 16, 17, 28) are
-//! not here, since the ledger does not read such files yet.
+//! The abnormal orders of events that happen in the field, by number.
 
 use chrono::TimeDelta;
 use schemas::{Amount, Balance, Data, StreamKind, events::*};
@@ -10,6 +9,7 @@ use crate::{
     breaks::{BreakClass, breaks_of},
     coordinator::Call,
     order::OrderStatus,
+    reconciliation::{BreakDecision, BreakRefusal, Line},
     testing::*,
 };
 
@@ -253,6 +253,84 @@ fn case_14_a_capture_of_another_amount_is_used_where_that_is_possible_and_the_re
     };
     assert_eq!(fee("dorm", "1200.00", "1199.00"), (0, yuan("1199.00")), "it must be paid in full");
     assert_eq!(fee("tuition", "400.00", "399.00"), (1, yuan("0.00")), "it may be paid in parts");
+}
+
+#[test]
+fn case_15_an_amount_that_differs_in_the_statement_moves_the_channels_account_against_a_suspense() {
+    for (theirs, class, balances) in [
+        ("101.00", "t1 amount_channel_over 1.00", ["101.00", "-1.00", "0.00"]),
+        ("99.00", "t1 amount_channel_under -1.00", ["99.00", "0.00", "1.00"]),
+    ] {
+        let mut channel = Channel::default();
+        channel.paid(1, "t1", "100.00", 10);
+        channel.file(10, "a", &[line("t1", theirs)]);
+        assert_eq!((channel.open(), channel.balances()), (vec![class.to_owned()], balances.map(Into::into)));
+        assert_eq!(channel.books.matched_lines(day(10)), 1, "it is the same payment all the same");
+    }
+}
+
+#[test]
+fn case_16_a_payment_under_no_order_of_ours_is_held_as_a_surplus_until_a_person_identifies_it_as_a_late_capture() {
+    let mut world = World::of(StreamKind::Card, "10:00:00");
+    world.read(1, top_up("30.00")).wait(1800);
+    assert_eq!(world.status(1), OrderStatus::Expired);
+
+    let mut channel = Channel::default();
+    channel.file(10, "a", &[Line { order_no: Some("TEL-1".into()), ..line("t4", "30.00") }]);
+    assert_eq!(
+        (channel.open(), channel.balances()),
+        (vec!["t4 unknown_order 30.00".into()], ["30.00", "-30.00", "0.00"].map(Into::into))
+    );
+
+    let identified = BreakDecision::LateCapturePosted { order: card_order(1), method: Method::Netbank };
+    assert_eq!(channel.resolve("t4", &identified, &[]), Err(BreakRefusal::Approvers));
+    channel.resolve("t4", &identified, &["finance-2"]).unwrap();
+    assert_eq!((channel.open(), channel.balances()), (vec![], ["30.00", "0.00", "0.00"].map(Into::into)));
+    assert_eq!(channel.accounts.balance(PayerClearing, card_order(1).as_str()), -Balance::from(yuan("30.00")));
+    assert_eq!(channel.file(10, "a", &[Line { order_no: Some("TEL-1".into()), ..line("t4", "30.00") }]), 0);
+
+    let captures = channel.log.into_iter().filter(|event| matches!(event.data, Data::PaymentCaptured(_)));
+    captures.for_each(|capture| _ = world.read(1, capture.data));
+    assert_eq!((world.count("confirmation.requested"), world.count("refund")), (1, 0), "as for any late capture");
+}
+
+#[test]
+fn case_17_a_capture_without_a_line_may_come_for_three_days_and_is_then_missing_at_the_channel() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "80.00", 10);
+    for (date, file) in [(10, "a"), (11, "b"), (12, "c")] {
+        channel.file(date, file, &[]);
+        assert_eq!(
+            (channel.open(), channel.balances()),
+            (vec!["t1 timing -80.00".into()], ["80.00", "0.00", "0.00"].map(Into::into))
+        );
+    }
+    assert_eq!(channel.books.open_breaks()[0].grace_until, Some(day(13)));
+    channel.file(13, "d", &[]);
+    assert_eq!(channel.books.open_breaks()[0].grace_until, None);
+    assert_eq!(
+        (channel.open(), channel.balances()),
+        (vec!["t1 missing_in_channel -80.00".into()], ["0.00", "0.00", "80.00"].map(Into::into))
+    );
+    channel.file(20, "e", &[line("t1", "80.00")]);
+    assert_eq!((channel.open(), channel.balances()), (vec![], ["80.00", "0.00", "0.00"].map(Into::into)));
+    assert_eq!(channel.endings(), [BreakResolution::Superseded, BreakResolution::Timing]);
+}
+
+#[test]
+fn case_28_a_statement_that_is_issued_again_takes_the_place_of_the_first_and_posts_nothing_twice() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "100.00", 10).paid(2, "t2", "50.00", 10);
+    channel.file(10, "a", &[line("t1", "99.00"), line("t3", "30.00")]);
+    assert_eq!(channel.open(), ["t1 amount_channel_under -1.00", "t2 timing -50.00", "t3 missing_in_ledger 30.00"]);
+    assert_eq!(channel.balances(), ["179.00", "-30.00", "1.00"]);
+    channel.file(10, "b", &[line("t2", "50.00"), line("t3", "30.00")]);
+    assert_eq!(channel.open(), ["t1 timing -100.00", "t3 missing_in_ledger 30.00"]);
+    assert_eq!(
+        (channel.balances(), channel.books.matched_lines(day(10))),
+        (["180.00", "-30.00", "0.00"].map(Into::into), 1)
+    );
+    assert_eq!(channel.file(10, "b", &[line("t2", "50.00"), line("t3", "30.00")]), 0);
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub mod order;
 pub mod policy;
 pub mod postings;
 pub mod purchase;
+pub mod reconciliation;
 pub mod refund;
 pub mod retention;
 pub mod settlement;

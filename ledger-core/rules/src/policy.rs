@@ -57,6 +57,8 @@ pub struct Policy {
     /// channel can do that; 0: it is never cancelled.
     pub withholding_queries: u16,
     pub offline: Offline,
+    /// In the statements of how many further days a payment or refund may still come that was missing in its own (差异缓冲).
+    pub statement_grace_days: u32,
     /// What a subject's records are kept for at the least before they may be erased, in years. Nothing erases them yet.
     pub retention_years: u32,
     /// What money held for others is to us, as reports say it. It changes no posting.
@@ -199,6 +201,7 @@ impl Default for Policy {
             withholding_retry_s: vec![3600, 24 * 3600],
             withholding_queries: 6,
             offline: Offline::default(),
+            statement_grace_days: 3,
             retention_years: 10,
             held_as: HeldAs::OwnLiability,
             channels: default_terms(),

@@ -17,8 +17,10 @@ use crate::{
 };
 
 mod events;
+mod statements;
 
 pub use events::*;
+pub use statements::*;
 
 /// One contract, card or fee account, its orders, the books, and every event so far.
 pub struct World {

@@ -1,0 +1,257 @@
+use fastrand::Rng;
+use schemas::{Event, events::*};
+
+use super::*;
+use crate::{accounts::AccountCode::*, refund::Refund, testing::*};
+
+/// The worked day: six payments of 590.00, and a file of 539.00 that knows B4, not yet B5, and of B7 a yuan less.
+fn worked_day() -> (Channel, Vec<Line>) {
+    let mut channel = Channel::default();
+    for (number, txn, amount) in [
+        (1, "B1", "100.00"),
+        (2, "B2", "50.00"),
+        (3, "B3", "200.00"),
+        (5, "B5", "80.00"),
+        (6, "B6", "60.00"),
+        (7, "B7", "100.00"),
+    ] {
+        channel.paid(number, txn, amount, 17);
+    }
+    let lines =
+        [("B1", "100.00"), ("B2", "50.00"), ("B3", "200.00"), ("B4", "30.00"), ("B6", "60.00"), ("B7", "99.00")];
+    (channel, lines.map(|(number, amount)| line(number, amount)).to_vec())
+}
+
+#[test]
+fn s19_the_file_of_the_worked_day_differs_in_three_lines_and_the_bridge_closes() {
+    let (mut channel, lines) = worked_day();
+    channel.file(17, "a", &lines);
+    assert_eq!(channel.open(), ["B4 missing_in_ledger 30.00", "B5 timing -80.00", "B7 amount_channel_under -1.00"]);
+    let sum: Balance = channel.books.open_breaks().into_iter().map(ReconciliationBreakRaised::difference).sum();
+    let (ours, theirs) = (Balance::from(yuan("590.00")), Balance::from(yuan("539.00")));
+    assert_eq!(ours + sum, theirs);
+    assert_eq!(channel.books.matched_lines(day(17)), 5);
+    assert_eq!(channel.balances(), ["619.00", "-30.00", "1.00"]);
+}
+
+#[test]
+fn s20_what_comes_in_the_file_of_the_next_day_closes_its_break_and_posts_nothing() {
+    let (mut channel, lines) = worked_day();
+    channel.file(17, "a", &lines);
+    let before = channel.accounts.clone();
+    channel.file(18, "b", &[line("B5", "80.00")]);
+    assert_eq!(channel.open(), ["B4 missing_in_ledger 30.00", "B7 amount_channel_under -1.00"]);
+    assert_eq!((channel.endings(), channel.accounts), (vec![BreakResolution::Timing], before));
+}
+
+#[test]
+fn s21_the_same_file_again_has_no_effect_and_a_corrected_one_changes_only_what_it_corrects() {
+    let (mut channel, mut lines) = worked_day();
+    assert!(channel.file(17, "a", &lines) > 0);
+    assert_eq!(channel.file(17, "a", &lines), 0);
+    lines[5] = line("B7", "100.00");
+    channel.file(17, "b", &lines);
+    assert_eq!(channel.open(), ["B4 missing_in_ledger 30.00", "B5 timing -80.00"]);
+    assert_eq!(channel.balances(), ["620.00", "-30.00", "0.00"]);
+    assert_eq!(channel.books.matched_lines(day(17)), 5, "those of the first file count no more");
+    assert_eq!(channel.file(17, "b", &lines), 0);
+    // The first one after all.
+    lines[5] = line("B7", "99.00");
+    channel.file(17, "a", &lines);
+    assert_eq!(channel.balances(), ["619.00", "-30.00", "1.00"]);
+    assert_eq!(channel.books.statement_of(day(17)).unwrap().0, 3);
+}
+
+/// A run that was cut off anywhere is completed by the next one.
+#[test]
+fn a_run_that_was_cut_off_is_completed_by_the_next() {
+    let (mut whole, mut lines) = worked_day();
+    whole.file(17, "a", &lines);
+    lines[5] = line("B7", "98.00");
+    let before = whole.log.len();
+    whole.file(17, "b", &lines);
+    for cut in before..whole.log.len() {
+        let mut channel = Channel::default();
+        for event in &whole.log[..cut] {
+            channel.append(event.clone());
+        }
+        channel.file(17, "b", &lines);
+        assert_eq!((channel.open(), channel.balances()), (whole.open(), whole.balances()), "cut at {cut}");
+        assert_eq!(channel.file(17, "b", &lines), 0);
+    }
+}
+
+#[test]
+fn the_books_are_the_same_in_any_order_of_arrival_and_with_repeats() {
+    let (mut channel, mut lines) = worked_day();
+    channel.file(17, "a", &lines);
+    lines[5] = line("B7", "100.00");
+    channel.file(17, "b", &lines);
+    channel.told(3, completed(Uuid::from_u128(3), Channel::NAME, "200.00"));
+    let capture_id = Some(channel.log[4].id);
+    channel.told(6, PaymentReversed { capture_id, amount: yuan("60.00"), ..nothing_charged(Channel::NAME, "B6") });
+    channel.resolve("B4", &BreakDecision::ChannelCorrected, &["finance-2"]).unwrap();
+    channel.file(18, "c", &[line("B5", "80.00")]);
+    for seed in 0..50 {
+        let mut random = Rng::with_seed(seed);
+        let repeats: Vec<Event> = channel.log.iter().filter(|_| random.u8(..3) == 0).cloned().collect();
+        let mut shuffled: Vec<Event> = channel.log.iter().cloned().chain(repeats).collect();
+        random.shuffle(&mut shuffled);
+        let mut books = Books::default();
+        shuffled.iter().for_each(|event| books.apply(event));
+        assert_eq!(books, channel.books, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_number_that_stands_twice_is_a_repeat_in_one_file_and_across_days() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "10.00", 10);
+    channel.file(10, "a", &[line("t1", "10.00"), line("t1", "10.00")]);
+    assert_eq!(channel.open(), ["t1#2 duplicate_in_channel 10.00"]);
+    channel.file(11, "b", &[line("t1", "10.00")]);
+    assert_eq!(channel.open(), ["t1#2 duplicate_in_channel 10.00"; 2]);
+    assert_eq!(channel.balances(), ["10.00", "0.00", "0.00"], "one number is one payment");
+    channel.file(10, "c", &[line("t1", "10.00")]);
+    channel.resolve("t1#2", &BreakDecision::ChannelCorrected, &["finance-2"]).unwrap();
+    assert_eq!(channel.open(), [""; 0]);
+}
+
+#[test]
+fn totals_that_the_lines_do_not_add_up_to_are_a_break_of_the_file() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "10.00", 10).told(1, completed(Uuid::from_u128(1), Channel::NAME, "4.00"));
+    let lines = [line("t1", "10.00"), refund_line(&Refund::request_no(Uuid::from_u128(1)), "4.00")];
+    channel.file_with(10, "a", &lines, Some((2, "10.00")));
+    assert_eq!(channel.open(), ["all control_total 4.00"]);
+    let no_money = channel.resolve("all", &BreakDecision::WrittenOff, &["finance-2", "finance-3"]);
+    assert_eq!(no_money, Err(BreakRefusal::NoMoney(ReconciliationClass::ControlTotal)));
+    channel.file_with(10, "b", &lines, Some((3, "6.00")));
+    assert_eq!(channel.open(), ["all control_total 0.00"], "a line is missing");
+    channel.file_with(10, "c", &lines, Some((2, "6.00")));
+    assert_eq!(channel.open(), [""; 0]);
+    assert_eq!(channel.endings(), [BreakResolution::Superseded, BreakResolution::ChannelCorrected]);
+}
+
+#[test]
+fn a_refund_that_only_one_side_has_is_the_other_way_round() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "10.00", 10).told(1, completed(Uuid::from_u128(1), Channel::NAME, "4.00"));
+    channel.file(10, "a", &[line("t1", "10.00"), refund_line("R-9", "3.00")]);
+    let ours = Refund::request_no(Uuid::from_u128(1));
+    assert_eq!(channel.open(), ["R-9 missing_in_ledger -3.00".to_owned(), format!("{ours} timing 4.00")]);
+    assert_eq!(channel.balances(), ["3.00", "0.00", "3.00"]);
+    let identified = BreakDecision::LateCapturePosted { order: card_order(1), method: Method::Netbank };
+    let refused = channel.resolve("R-9", &identified, &["li"]);
+    assert_eq!(refused, Err(BreakRefusal::NotUnknown(ReconciliationClass::MissingInLedger)));
+}
+
+#[test]
+fn a_refund_is_known_by_the_channels_number_and_by_ours() {
+    let refund_id = Uuid::from_u128(1);
+    for number in [Refund::request_no(refund_id), "C-1".to_owned()] {
+        let mut channel = Channel::default();
+        let completed = completed(refund_id, Channel::NAME, "4.00");
+        channel.told(1, RefundCompleted { channel_refund_no: Some("C-1".into()), ..completed });
+        channel.file(10, "a", &[]);
+        assert_eq!(channel.open(), ["C-1 timing 4.00"]);
+        channel.file(11, "b", &[refund_line(&number, "4.00")]);
+        assert_eq!((channel.open(), channel.books.matched_lines(day(11))), (vec![], 1));
+    }
+}
+
+/// The channel undid the payment `t1` of 10.00, of the tenth, on a day of March.
+fn reversed_on(date: u32) -> Channel {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "10.00", 10);
+    let reversal = PaymentReversed {
+        capture_id: Some(channel.log[0].id),
+        amount: yuan("10.00"),
+        business_date: day(date),
+        ..nothing_charged(Channel::NAME, "t1")
+    };
+    channel.told(1, reversal);
+    channel
+}
+
+#[test]
+fn of_a_payment_that_was_reversed_on_its_day_the_channel_should_have_nothing() {
+    let mut channel = reversed_on(10);
+    channel.file(10, "a", &[]);
+    assert_eq!(channel.open(), [""; 0]);
+    channel.file(10, "b", &[line("t1", "10.00")]);
+    assert_eq!(channel.open(), ["t1 missing_in_ledger 10.00"]);
+}
+
+#[test]
+fn a_reversal_on_another_day_is_a_line_of_that_day() {
+    let mut channel = reversed_on(11);
+    channel.file(10, "a", &[line("t1", "10.00")]);
+    channel.file(11, "b", &[]);
+    assert_eq!(channel.open(), ["t1 timing 10.00"]);
+    channel.file(12, "c", &[refund_line("t1", "10.00")]);
+    assert_eq!((channel.open(), channel.balances()), (vec![], ["0.00"; 3].map(Into::into)));
+}
+
+#[test]
+fn what_was_written_off_is_counted_when_the_channel_says_more() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "80.00", 10);
+    for (date, file) in [(10, "a"), (13, "b")] {
+        channel.file(date, file, &[]);
+    }
+    assert_eq!(channel.open(), ["t1 missing_in_channel -80.00"]);
+    assert_eq!(channel.resolve("t1", &BreakDecision::WrittenOff, &["li", "li"]), Err(BreakRefusal::Approvers));
+    channel.resolve("t1", &BreakDecision::WrittenOff, &["li", "wang"]).unwrap();
+    assert_eq!((channel.balances(), channel.accounts.total(Loss)), (["0.00"; 3].map(Into::into), yuan("80.00").into()));
+    channel.file(14, "c", &[]);
+    assert_eq!(channel.open(), [""; 0]);
+    channel.file(15, "d", &[line("t1", "80.00")]);
+    assert_eq!(channel.open(), ["t1 amount_channel_over 80.00"], "it came after all");
+    channel.resolve("t1", &BreakDecision::WrittenOff, &["li", "wang"]).unwrap();
+    assert_eq!(channel.accounts.total(OtherIncome), -Balance::from(yuan("80.00")));
+    assert_eq!(channel.file(15, "d", &[line("t1", "80.00")]), 0);
+
+    let mut channel = Channel::default();
+    channel.file(10, "a", &[line("t1", "30.00")]);
+    channel.resolve("t1", &BreakDecision::WrittenOff, &["li", "wang"]).unwrap();
+    assert_eq!(channel.file(10, "a", &[line("t1", "30.00")]), 0);
+    // The channel tells of it after all, and the ledger has it twice.
+    channel.paid(1, "t1", "30.00", 10).file(11, "b", &[]);
+    assert_eq!(
+        (channel.open(), channel.balances()),
+        (vec!["t1 amount_channel_under -30.00".into()], ["30.00", "0.00", "30.00"].map(Into::into))
+    );
+}
+
+#[test]
+fn a_break_that_has_ended_or_ends_by_itself_is_not_for_a_person() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "80.00", 10);
+    channel.file(10, "a", &[line("t2", "5.00")]);
+    let id = channel.break_of("t2");
+    channel.resolve("t2", &BreakDecision::ChannelCorrected, &["li"]).unwrap();
+    assert_eq!(channel.file(10, "a", &[line("t2", "5.00")]), 0, "a person has settled it");
+    let by = ["li".to_owned()];
+    assert_eq!(
+        resolve(&channel.books, id, &BreakDecision::ChannelCorrected, &by),
+        Err(BreakRefusal::Ended(BreakResolution::ChannelCorrected))
+    );
+    assert_eq!(resolve(&channel.books, Uuid::nil(), &BreakDecision::ChannelCorrected, &by), Err(BreakRefusal::Unknown));
+    assert_eq!(
+        channel.resolve("t1", &BreakDecision::ChannelCorrected, &["li"]),
+        Err(BreakRefusal::EndsByItself(ReconciliationClass::Timing))
+    );
+    channel.file(10, "b", &[line("t2", "5.00")]);
+    assert_eq!(channel.open(), ["t1 timing -80.00", "t2 missing_in_ledger 5.00"], "it was not corrected");
+}
+
+#[test]
+fn lines_that_add_up_to_more_than_an_event_can_say_are_refused() {
+    let lines = vec![Line { line_no: 2, ..line("t1", "9999999999.99") }, Line { line_no: 3, ..line("t2", "0.01") }];
+    let (declared_lines, declared_net) = (None, None);
+    let statement =
+        Statement { date: day(10), file_name: "a".into(), sha256: "a".into(), lines, declared_lines, declared_net };
+    let refused = reconcile(&Books::default(), &name(Channel::NAME), &statement, &Policy::default());
+    assert_eq!(refused, Err(AmountError::TooLarge));
+}
