@@ -97,6 +97,8 @@ enum Command {
         #[arg(long)]
         file: Option<PathBuf>,
     },
+    /// Compare a channel's statement of a day with the ledger, and book what differs; or end such a break
+    Reconcile(commands::reconcile::Arguments),
     /// Build every view anew from offset 0, compare, and show the new ones
     Rebuild {
         /// Instead, fold the coordinator's state anew; it decides only what is missing at today's end of the log
@@ -168,6 +170,9 @@ impl Cli {
             }
             Command::RefundFile { channel, file } => {
                 commands::refund_file::run(config, &channel, file.as_deref()).await.map(|()| true)
+            }
+            Command::Reconcile(arguments) => {
+                commands::reconcile::run(config, arguments, self.output).await.map(|()| true)
             }
             Command::Rebuild { coordinator: true, .. } => commands::rebuild::coordinator(config).await.map(|()| true),
             Command::Rebuild { accept_differences, .. } => {

@@ -1,6 +1,7 @@
 //! What is in force: defaults, then a TOML file, then the environment, then flags.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -12,6 +13,7 @@ use figment::{
 };
 use producers::{
     calls::CallsConfig, channels::ChannelsConfig, door::DoorConfig, executor::ExecutorConfig, sandbox::SandboxConfig,
+    statement::StatementFormat,
 };
 use rules::policy::Policy;
 use schemas::Name;
@@ -45,6 +47,8 @@ pub struct Config {
     pub sandbox_listen: SocketAddr,
     pub door: DoorConfig,
     pub channels: ChannelsConfig,
+    /// How each channel writes its statements, where it is not in the default format.
+    pub statements: BTreeMap<Name, StatementFormat>,
     pub calls: CallsConfig,
     pub executor: ExecutorConfig,
     pub sandbox: SandboxConfig,
@@ -67,6 +71,7 @@ impl Default for Config {
             sandbox_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             door: DoorConfig::default(),
             channels: ChannelsConfig::default(),
+            statements: BTreeMap::new(),
             calls: CallsConfig::default(),
             executor: ExecutorConfig::default(),
             sandbox: SandboxConfig::default(),

@@ -13,6 +13,7 @@ use engine::{
 use producers::{
     door::{Client, Source, authority::Role},
     publisher::Publisher,
+    reconciliation::Reconciler,
     sandbox,
     token::Tokens,
 };
@@ -120,6 +121,10 @@ impl House {
 
     pub fn publisher(&self) -> Publisher {
         Publisher::new(self.log.clone(), self.events_topic(), self.clock.clone())
+    }
+
+    pub fn reconciler(&self) -> Reconciler {
+        Reconciler::new(self.log.clone(), self.events_topic(), self.publisher())
     }
 
     /// Every topic as it should be.

@@ -1,7 +1,8 @@
 //! The outside world, and decisions about it, turned into the log.
 //!
-//! Doors take what channels report, the coordinator decides, the executor makes the calls that decisions ask for and
-//! appends their outcomes. The sandbox plays the outside for demos and tests.
+//! Doors take what channels report, their statements are compared with what the log has, the coordinator decides, the
+//! executor makes the calls that decisions ask for and appends their outcomes. The sandbox plays the outside for demos and
+//! tests.
 
 pub mod calls;
 pub mod channels;
@@ -11,9 +12,11 @@ pub mod executor;
 pub mod http;
 pub mod inbox;
 pub mod publisher;
+pub mod reconciliation;
 pub mod refund_file;
 pub mod sandbox;
 pub mod signature;
+pub mod statement;
 pub mod token;
 
 /// The producers' own tables, in the order of their making.

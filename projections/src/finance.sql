@@ -264,11 +264,11 @@ create view finance.breaks as
 select class, subject, detail, finance.yuan(amount_fen) as amount, grace_until,
        grace_until is null or grace_until <= finance.log_time() as open
 from {schema}.breaks;
-comment on view finance.breaks is 'Combinations that may not last; open once their grace is over. 差异';
+comment on view finance.breaks is 'Combinations that may not last, and differences with channels'' statements; open once their grace is over. 差异';
 comment on column finance.breaks.class is 'Class of the break. 差异类型';
-comment on column finance.breaks.subject is 'Order or contract. 订单或合同';
+comment on column finance.breaks.subject is 'Order or contract; of a difference with a channel''s statement, the break and which occurrence of it. 订单或合同；对账差异为差异编号/次数';
 comment on column finance.breaks.detail is 'Detail. 说明';
-comment on column finance.breaks.amount is 'Money in question, yuan. 涉及金额（元）';
+comment on column finance.breaks.amount is 'Money in question, yuan; of a difference with a statement, what the channel has beyond the ledger. 涉及金额（元）；对账差异为渠道减账面';
 comment on column finance.breaks.grace_until is 'Until when it may stand. 宽限至';
 comment on column finance.breaks.open is 'Whether its grace is over. 是否未决';
 

@@ -11,6 +11,7 @@ pub mod order;
 pub mod psql;
 pub mod publish;
 pub mod rebuild;
+pub mod reconcile;
 pub mod refund_file;
 pub mod replay;
 pub mod topics;

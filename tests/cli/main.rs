@@ -145,6 +145,51 @@ async fn an_order_is_shown_event_by_event_with_its_postings() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_statement_is_compared_with_the_ledger_and_its_breaks_are_settled_by_persons() -> Result<()> {
+    let day = AfterTheDay::new().await?;
+    let file = tempfile::NamedTempFile::new()?;
+    let mut text = file.as_file();
+    writeln!(text, "number,amount,fee,order,kind\nU1,30.00,,TEL-1,payment\nU2,5.00,,,refund")?;
+    let path = file.path().to_str().context("a path")?;
+    let compare = ["reconcile", "--channel", "ums-pos", "--date", "2025-03-10", path];
+    let table = day.says(&compare, b"")?;
+    let row = |word: &str| table.lines().find(|line| line.contains(word)).unwrap_or_default();
+    assert!(["unknown_order", "TEL-1", "30.00"].iter().all(|word| row("U1").contains(word)), "{table}");
+    assert!(row("-5000.00").contains("timing"), "{table}");
+
+    let again = day.json(&compare)?;
+    assert_eq!((&again["appended"], &again["lines"], &again["matched"]), (&0.into(), &2.into(), &0.into()));
+    let break_of = |number: &str, difference: &str| {
+        let open = again["breaks"].as_array().unwrap();
+        let found = open.iter().find(|raised| raised["number"] == number).unwrap();
+        assert_eq!(found["difference"], difference);
+        found["break_id"].as_str().unwrap().to_owned()
+    };
+    let (surplus, shortage) = (break_of("U1", "30.00"), break_of("U2", "-5.00"));
+    let refused =
+        day.run(&["reconcile", "resolve", &surplus, "--as", "late_capture_posted", "--approver", "li"], b"")?;
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--order"));
+    let refused = day.run(&["reconcile", "resolve", &shortage, "--as", "written_off", "--approver", "li"], b"")?;
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("a write-off two"));
+    day.says(&["reconcile", "resolve", &surplus, "--as", "channel_corrected", "--approver", "li"], b"")?;
+    let written_off =
+        ["reconcile", "resolve", &shortage, "--as", "written_off", "--approver", "li", "--approver", "wang"];
+    let events = day.json(&written_off)?;
+    assert_eq!(events["events"][0]["data"]["difference"], "-5.00");
+    let compared = day.says(&[&compare[..], &["--output", "csv"]].concat(), b"")?;
+    assert!(compared.contains("timing") && !compared.contains("U1") && !compared.contains("U2"), "{compared}");
+
+    let unknown = ["reconcile", "--channel", "ums", "--date", "2025-03-10", path];
+    let refused = day.run(&unknown, b"")?;
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("ums-pos"));
+    writeln!(text, "U3,30,,,payment")?;
+    let refused = day.run(&compare, b"")?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("line 4") && told.contains("two decimals"), "{told}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_topics_are_as_declared_and_no_secret_is_printed() -> Result<()> {
     let day = AfterTheDay::new().await?;
     // A played day has its own time in the log, which is no setting for real ones.

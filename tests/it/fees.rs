@@ -14,7 +14,10 @@ use schemas::{
 };
 use serde_json::{Value, json};
 
-use crate::looking::{balances, count, status, the_worked_day_agrees};
+use crate::{
+    looking::{balances, breaks, count, status, the_worked_day_agrees},
+    reconciliation::{identify, reconcile},
+};
 
 const CHANNEL: &str = "ejt";
 const SOURCE: &str = "/channels/ejt";
@@ -132,6 +135,36 @@ async fn a_capture_without_a_notice_is_found_by_the_query_that_a_claim_causes() 
         stage.close().await?;
     }
     Ok(())
+}
+
+/// Also s35: the file has one payment more than the ledger, and once that is repaired the two are the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn s33_what_only_the_file_shows_is_posted_late_and_its_break_ends() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let fees = assessed(&stage, &[("books", "400.00", false), ("dorm", "1200.00", false)]).await?;
+    let told = asked(&stage, "dorm", "1200.00").await?;
+    let dorm = stage.pay(&told, CHANNEL, Method::Netbank, "1200.00")?;
+    stage.notified(&told).await?;
+    let id = asked(&stage, "books", "400.00").await?;
+    stage.script(&id, Script { notice: Some(NoticeStep::Never), hidden: true, ..Script::default() });
+    let books = stage.pay(&id, CHANNEL, Method::Netbank, "400.00")?;
+    claimed(&stage, &id, Claim::Problem).await?;
+    for wait in [300, 600, 1800, 3600, 7200, 86_400] {
+        stage.wait(wait).await?;
+    }
+    assert_eq!(balances(&stage, [1110, 2310, 2120]).await?, ["1200.00", "0.00", "-1200.00"]);
+
+    let (found, _) = reconcile(&stage, CHANNEL, "2025-03-10", &[(&dorm, "1200.00"), (&books, "400.00")]).await?;
+    assert_eq!(breaks(&stage).await?, ["missing_in_ledger"]);
+    assert_eq!(balances(&stage, [1110, 2310, 2120]).await?, ["1600.00", "-400.00", "-1200.00"]);
+    identify(&stage, &found, &books).await?;
+    assert_eq!((status(&stage, &id).await?.as_str(), count(&stage, &id, "fee.posted").await?), ("completed", 1));
+    assert_eq!(
+        (report::arrears(&stage.house.pool, fees.as_str()).await?, breaks(&stage).await?),
+        ("0.00".into(), vec![])
+    );
+    assert_eq!(balances(&stage, [1110, 2310, 2120, 2210]).await?, ["1600.00", "0.00", "-1600.00", "0.00"]);
+    stage.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,5 +11,6 @@ mod looking;
 mod orders;
 mod reading;
 mod rebuild;
+mod reconciliation;
 mod selling;
 mod tidy;

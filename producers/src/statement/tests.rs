@@ -1,0 +1,159 @@
+use super::*;
+
+const HEADING: &str = "number,amount,fee,order,kind\n";
+
+fn statement(text: &str) -> Result<Statement, StatementError> {
+    read(text.as_bytes(), NaiveDate::default(), "a.csv", &StatementFormat::default())
+}
+
+fn rejected(text: &str) -> Vec<String> {
+    match statement(text) {
+        Err(StatementError::Lines(rejected)) => rejected.iter().map(Rejected::to_string).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lines(statement: &Statement) -> Vec<(u32, StatementSide, &str, String)> {
+    let line = |line: &'_ Line| (line.line_no, line.side, line.amount.to_string());
+    let numbers = statement.lines.iter().map(|line| line.number.as_str());
+    statement
+        .lines
+        .iter()
+        .map(line)
+        .zip(numbers)
+        .map(|((no, side, amount), number)| (no, side, number, amount))
+        .collect()
+}
+
+#[test]
+fn a_file_in_the_default_format_is_read_line_by_line() {
+    let read = statement(&format!(
+        "\u{feff}{HEADING}t1,100.00,0.30,C1,payment\n\n\"t,2\",50.00,,,payment\nR1,-4.00,-0.02,C1,refund\nR2,3.00,,,refund\n"
+    ))
+    .unwrap();
+    let (payment, refund) = (StatementSide::Payment, StatementSide::Refund);
+    assert_eq!(
+        lines(&read),
+        [
+            (2, payment, "t1", "100.00".into()),
+            (4, payment, "t,2", "50.00".into()),
+            (5, refund, "R1", "4.00".into()),
+            (6, refund, "R2", "3.00".into())
+        ]
+    );
+    assert_eq!((read.lines[0].fee, read.lines[0].order_no.as_deref()), (Some(Balance::from_fen(30)), Some("C1")));
+    assert_eq!((read.lines[1].fee, read.lines[1].order_no.as_deref()), (None, None));
+    assert_eq!((read.declared_lines, read.declared_net), (None, None));
+}
+
+#[test]
+fn lines_are_counted_as_editors_count_them() {
+    for end in ["\n", "\r\n"] {
+        let text = format!("{HEADING}t1,1.00,,,payment\n\nt2,2.00,,,payment\n").replace('\n', end);
+        let read = statement(&text).unwrap();
+        assert_eq!(read.lines.iter().map(|line| line.line_no).collect::<Vec<_>>(), [2, 4], "{end:?}");
+    }
+}
+
+fn bestpay() -> StatementFormat {
+    StatementFormat {
+        charset: Charset::Gbk,
+        number: "交易流水号".into(),
+        amount: "交易金额".into(),
+        fee: String::new(),
+        order: "订单号".into(),
+        kind: String::new(),
+        totals: "合计".into(),
+        count: "订单号".into(),
+        ..StatementFormat::default()
+    }
+}
+
+fn gbk(text: &str) -> Vec<u8> {
+    Charset::Gbk.encode(text).unwrap()
+}
+
+#[test]
+fn a_file_in_gbk_with_its_own_columns_tabs_back_ticks_and_totals_is_read_and_its_bytes_are_hashed() {
+    let bytes =
+        gbk("商户,交易流水号,订单号,交易金额\n翼机通,\t1209\t,`C1`,80.00\n翼机通,1210,,-30.00\n,合计,2,50.00\n");
+    let read = read(&bytes, NaiveDate::default(), "a.csv", &bestpay()).unwrap();
+    assert_eq!(
+        lines(&read),
+        [(2, StatementSide::Payment, "1209", "80.00".into()), (3, StatementSide::Refund, "1210", "30.00".into())]
+    );
+    assert_eq!(read.lines[0].order_no.as_deref(), Some("C1"));
+    assert_eq!((read.declared_lines, read.declared_net), (Some(2), Some(Balance::from_fen(5000))));
+    assert_eq!(read.sha256, HEXLOWER.encode(&Sha256::digest(&bytes)));
+}
+
+#[test]
+fn a_file_without_the_totals_that_its_channel_writes_was_cut_off() {
+    let bytes = gbk("交易流水号,订单号,交易金额\n1209,C1,80.00\n");
+    let refused = read(&bytes, NaiveDate::default(), "a.csv", &bestpay());
+    assert!(matches!(refused, Err(StatementError::NoTotals)), "{refused:?}");
+}
+
+#[test]
+fn a_line_that_is_not_of_the_character_set_is_named_and_nothing_is_put_in_its_place() {
+    let mut bytes = gbk("交易流水号,订单号,交易金额,备注\n1209,C1,80.00,好\n1210,C2,20.00,");
+    bytes.extend(b"\xff\n,,,\xff\n");
+    match read(&bytes, NaiveDate::default(), "a.csv", &bestpay()) {
+        Err(StatementError::Lines(rejected)) => {
+            let told: Vec<_> = rejected.iter().map(|line| (line.line_no, line.reason.as_str())).collect();
+            let reason = "it is not text in the character set Gbk";
+            assert_eq!(told, [(3, reason), (4, reason)]);
+        }
+        other => panic!("{other:?}"),
+    }
+    // Somebody else's decoder has lost it before.
+    assert_eq!(rejected(&format!("{HEADING}t1,1.00,,\u{fffd},payment\n")).len(), 1);
+    let heading = read(b"\xff,amount\n", NaiveDate::default(), "a.csv", &StatementFormat::default());
+    assert!(matches!(heading, Err(StatementError::Heading(Charset::Utf8))), "{heading:?}");
+}
+
+#[test]
+fn a_line_that_cannot_be_read_is_named_with_its_reason() {
+    for (line, reason) in [
+        (
+            "t1,100,,,payment",
+            "line 2: \"100\": an amount is written in yuan with exactly two decimals, such as \"800.00\"",
+        ),
+        ("t1,10000000000.00,,,payment", "line 2: \"10000000000.00\": an amount may not exceed 9999999999.99 yuan"),
+        ("t1,-1.00,,,payment", "line 2: -1.00: an amount may not be negative"),
+        ("t1,0.00,,,payment", "line 2: it is about 0.00"),
+        (
+            "t1,1.00,x,,payment",
+            "line 2: \"x\": an amount is written in yuan with exactly two decimals, such as \"800.00\"",
+        ),
+        ("t1,1.00,,,transfer", "line 2: \"transfer\" is neither a payment nor a refund"),
+        ("t1,1.00", "line 2: it has too few columns"),
+        (",1.00,,,payment", "line 2: a number has 1 to 120 characters"),
+        ("t\t1,1.00,,,payment", "line 2: a number has 1 to 120 characters"),
+        ("t1,1.00,,\"C1,payment", "line 2: a field has a line break or a NUL; a quotation mark may not be closed"),
+    ] {
+        assert_eq!(rejected(&format!("{HEADING}{line}\n")), [reason]);
+    }
+    let long = rejected(&format!("{HEADING}t1,1.00,,{},payment\n", "C".repeat(121)));
+    assert_eq!(long, ["line 2: a number has 1 to 120 characters"]);
+    let bytes = gbk("交易流水号,订单号,交易金额\n合计,0,0.00\n1209,C1,80.00\n合计,1,80.00\n");
+    let refused = read(&bytes, NaiveDate::default(), "a.csv", &bestpay()).unwrap_err().to_string();
+    assert!(refused.ends_with("line 3: it follows the totals\nline 4: it follows the totals"), "{refused}");
+    let bytes = gbk("交易流水号,订单号,交易金额\n合计,two,80.00\n");
+    let refused = read(&bytes, NaiveDate::default(), "a.csv", &bestpay()).unwrap_err().to_string();
+    assert!(refused.contains("line 2: \"two\" is no number of lines"), "{refused}");
+}
+
+#[test]
+fn many_lines_that_cannot_be_read_are_counted() {
+    let refused = statement(&format!("{HEADING}{}", "t1,1,,,payment\n".repeat(25))).unwrap_err().to_string();
+    assert_eq!((refused.lines().count(), refused.lines().last()), (22, Some("and 5 more")), "{refused}");
+}
+
+#[test]
+fn a_heading_that_lacks_a_column_is_refused() {
+    for heading in ["number,fee,order,kind\n", "amount,fee,order,kind\n", "number,amount,fee,order\n", ""] {
+        let refused = statement(heading);
+        assert!(matches!(refused, Err(StatementError::Column(_))), "{heading}: {refused:?}");
+    }
+}
