@@ -102,7 +102,7 @@ async fn compare(config: Config, channel: &Name, date: NaiveDate, file: &Path, o
     let format = config.statements.get(channel).cloned().unwrap_or_default();
     let statement =
         statement::read(&bytes, date, name, &format).with_context(|| format!("{} was not taken", file.display()))?;
-    let house = House::open(config, Clock::System).await?;
+    let house = House::existing(config, Clock::System).await?;
     let (books, appended) = house.reconciler().reconcile(channel, &statement, &house.config.policy).await?;
     let (revision, sha256) = books.statement_of(date).context("the statement is not in the log")?;
     let (lines, matched) = (statement.lines.len(), books.matched_lines(date));
@@ -156,7 +156,7 @@ fn rows(books: &Books) -> Rows {
 
 async fn resolve(config: Config, action: Action, output: Output) -> Result<()> {
     let Action::Resolve { break_id, resolution, approvers, order, method } = action;
-    let house = House::open(config, Clock::System).await?;
+    let house = House::existing(config, Clock::System).await?;
     let how = match resolution {
         Resolution::LateCapturePosted => {
             let (order, method) = order.zip(method).context("name the --order and the --method of the payment")?;
