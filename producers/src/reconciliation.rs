@@ -1,19 +1,27 @@
-//! The job that compares a channel's statement with the ledger. It reads the log for the books of that channel, lets the
-//! rules decide, and appends what they say. Ids are derived, so a run that was cut off is completed by running it again.
+//! The job that compares a channel's statements with the ledger. It reads the log for the books of that channel, lets the
+//! rules decide, and appends what they say. One job at a time works on a channel. Ids are derived, so a run that was cut
+//! off is completed by the next.
 
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
-use engine::log::{AppendError, Log, LogError, Position};
+use deadpool_postgres::Pool;
+use engine::{
+    log::{AppendError, Log, LogError, Position},
+    postgres::{QueryError, Turn},
+};
 use rules::{
     business_day::{end, shanghai},
     policy::Policy,
-    reconciliation::{Books, BreakDecision, BreakRefusal, Statement, channel_of, reconcile, resolve},
+    reconciliation::{Books, BreakDecision, BreakRefusal, Comparison, Ending, Statement, channel_of, receive, resolve},
 };
 use schemas::{AmountError, Data, Event, Name};
 use uuid::Uuid;
 
-use crate::publisher::Publisher;
+use crate::{
+    door::{Verdict, known, verdicts},
+    publisher::Publisher,
+};
 
 const SOURCE: &str = "/ledger/reconciliation";
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -25,14 +33,22 @@ const BATCH: usize = 1000;
 pub enum ReconciliationError {
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Postgres(#[from] QueryError),
+    #[error("the order cannot be read")]
+    Order(#[from] known::OrderError),
     #[error("the log did not acknowledge; run it again, nothing is counted twice")]
     Append(#[from] AppendError),
+    #[error("the connection to Postgres was lost; run it again, nothing is counted twice")]
+    TurnLost,
     #[error("the lines of the statement are more than an amount can say")]
     Total(#[from] AmountError),
     #[error("{0} is still to come; a statement of that day would make everything before it late")]
     Future(NaiveDate),
     #[error(transparent)]
     Refused(#[from] BreakRefusal),
+    #[error("the channel has just told of this payment, for another order or amount; compare again")]
+    JustTold,
     #[error("the reading of the log was cut off")]
     CutOff(#[from] tokio::task::JoinError),
 }
@@ -43,83 +59,115 @@ pub struct Reconciler {
     log: Arc<dyn Log>,
     topic: String,
     publisher: Publisher,
+    pool: Pool,
+}
+
+/// What a run found.
+#[derive(Clone, Debug)]
+pub struct Reconciled {
+    /// The channel's books as they are now.
+    pub books: Books,
+    /// How many events the run appended.
+    pub appended: usize,
 }
 
 impl Reconciler {
-    pub fn new(log: Arc<dyn Log>, topic: impl Into<String>, publisher: Publisher) -> Self {
-        Self { log, topic: topic.into(), publisher }
+    pub fn new(log: Arc<dyn Log>, topic: impl Into<String>, publisher: Publisher, pool: Pool) -> Self {
+        Self { log, topic: topic.into(), publisher, pool }
     }
 
-    /// Compares the statement with the ledger as the log has it now. Answers the channel's books afterwards, and how many
-    /// events this took.
+    /// Takes a statement into the log, if there is one, and compares all those of the channel with the ledger as it is now.
     ///
     /// # Errors
-    /// Its day is still to come, its lines add up to more than an event can say, or the log does not answer.
+    /// Its day is still to come, its lines add up to more than an event can say, or the log or Postgres does not answer.
     pub async fn reconcile(
         &self,
         channel: &Name,
-        statement: &Statement,
+        statement: Option<&Statement>,
         policy: &Policy,
-    ) -> Result<(Books, usize), ReconciliationError> {
+    ) -> Result<Reconciled, ReconciliationError> {
+        let turn = self.turn(channel).await?;
         let now = self.now();
-        if statement.date > now.date_naive() {
-            return Err(ReconciliationError::Future(statement.date));
+        if let Some(future) = statement.filter(|statement| statement.date > now.date_naive()) {
+            return Err(ReconciliationError::Future(future.date));
         }
-        let own = channel.clone();
-        let mut books = self.books(move |data| channel_of(data) == Some(&own)).await?;
-        let events: Vec<Event> = reconcile(&books, channel, statement, policy)?
-            .into_iter()
-            .map(|data| Event::about_channel(SOURCE, channel, now, data))
-            .collect();
-        self.append(&events).await?;
+        let mut books = self.books(channel).await?;
+        let event = |data| Event::about_channel(SOURCE, channel, now, data);
+        let received = statement.map(|statement| receive(&books, channel, statement)).transpose()?.unwrap_or_default();
+        let mut events: Vec<Event> = received.into_iter().map(event).collect();
         events.iter().for_each(|event| books.apply(event));
-        Ok((books, events.len()))
+        let changes: Vec<Event> = Comparison::of(&books).changes(channel, policy).into_iter().map(event).collect();
+        changes.iter().for_each(|event| books.apply(event));
+        events.extend(changes);
+        self.append(&turn, &events).await?;
+        Ok(Reconciled { books, appended: events.len() })
     }
 
-    /// Ends a break as a person has decided, and answers what was appended.
+    /// Ends a break as persons have decided, and answers what was appended.
     ///
     /// # Errors
-    /// The break is not open, or does not end in this way; or the log does not answer.
+    /// The break is not open, or does not end in this way; or the log or Postgres does not answer.
     pub async fn resolve(
         &self,
+        channel: &Name,
         break_id: Uuid,
         how: &BreakDecision,
-        approvers: &[String],
+        approvers: &[Name],
     ) -> Result<Vec<Event>, ReconciliationError> {
-        let is_of_it = move |data: &Data| match data {
-            Data::ReconciliationBreakRaised(data) => data.break_id == break_id,
-            Data::ReconciliationBreakResolved(data) => data.break_id == break_id,
-            _ => false,
+        let turn = self.turn(channel).await?;
+        let books = self.books(channel).await?;
+        let order = match how {
+            BreakDecision::LateCapturePosted { order, .. } => known::order(&self.pool, order).await?,
+            _ => None,
         };
-        let books = self.books(is_of_it).await?;
+        let Ending { order, resolved } = resolve(&books, break_id, how, order.as_ref(), approvers)?;
         let now = self.now();
-        let event = |data: Data| match (how, &data) {
-            (BreakDecision::LateCapturePosted { order, .. }, Data::PaymentCaptured(capture)) => {
-                // The statement tells the day, and no time.
-                let occurred_at = end(capture.business_date).min(now);
-                Some(Event::about_order(SOURCE, order, occurred_at, data))
-            }
-            _ => channel_of(&data).cloned().map(|channel| Event::about_channel(SOURCE, &channel, now, data)),
-        };
-        let events: Vec<Event> = resolve(&books, break_id, how, approvers)?.into_iter().filter_map(event).collect();
-        self.append(&events).await?;
+        let mut events = Vec::new();
+        if let Some((order, data)) = order {
+            // The statement tells the day, and no time.
+            let time = |data: &Data| match data {
+                Data::PaymentCaptured(data) => end(data.business_date).min(now),
+                _ => now,
+            };
+            events.extend(data.into_iter().map(|data| Event::about_order(SOURCE, &order, time(&data), data)));
+        }
+        // The doors look there, so that nobody tells of the same payment for another order, now or later.
+        let known = known::note(&self.pool, &events).await?;
+        if verdicts(&events, &known).contains(&Verdict::Conflicts) {
+            return Err(ReconciliationError::JustTold);
+        }
+        let of_order: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+        events.push(Event::about_channel(SOURCE, channel, now, resolved));
+        let positions = self.append(&turn, &events).await?;
+        let places: Vec<(Uuid, Position)> = of_order.into_iter().zip(positions).collect();
+        known::place(&self.pool, &places).await?;
         Ok(events)
+    }
+
+    /// Only one job at a time reads, decides and appends for a channel.
+    async fn turn(&self, channel: &Name) -> Result<Turn, QueryError> {
+        Turn::of(&self.pool, &format!("reconciliation of {channel}")).await
     }
 
     fn now(&self) -> DateTime<FixedOffset> {
         shanghai(&self.publisher.clock().now())
     }
 
-    async fn append(&self, events: &[Event]) -> Result<(), AppendError> {
+    async fn append(&self, turn: &Turn, events: &[Event]) -> Result<Vec<Position>, ReconciliationError> {
+        let mut positions = Vec::with_capacity(events.len());
         for batch in events.chunks(BATCH) {
-            self.publisher.append_all(batch, PATIENCE).await?;
+            if !turn.is_held() {
+                return Err(ReconciliationError::TurnLost);
+            }
+            positions.extend(self.publisher.append_all(batch, PATIENCE).await?);
         }
-        Ok(())
+        Ok(positions)
     }
 
-    /// The books that the events which count make, from the beginning of the log to its end of now.
-    async fn books(&self, counts: impl Fn(&Data) -> bool + Send + 'static) -> Result<Books, ReconciliationError> {
-        let (log, topic) = (self.log.clone(), self.topic.clone());
+    /// The channel's books, from the beginning of the log to its end of now.
+    async fn books(&self, channel: &Name) -> Result<Books, ReconciliationError> {
+        let (log, topic, channel) = (self.log.clone(), self.topic.clone(), channel.clone());
+        let counts = move |data: &Data| channel_of(data) == Some(&channel);
         Ok(tokio::task::spawn_blocking(move || read_books(&*log, &topic, counts)).await??)
     }
 }

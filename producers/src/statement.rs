@@ -15,8 +15,8 @@ use crate::signature::Charset;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The log takes numbers of up to 128 characters, and one that stands twice gets a mark.
-const NUMBER_CHARS_MAX: usize = 120;
+/// As many as the log takes.
+const NUMBER_CHARS_MAX: usize = 128;
 
 /// So many lines are named when a file is refused.
 const LINES_NAMED_MAX: usize = 20;
@@ -83,6 +83,8 @@ pub enum StatementError {
     Lines(Vec<Rejected>),
     #[error("it has no line with its totals, so it may have been cut off")]
     NoTotals,
+    #[error("its last line does not end, so it may have been cut off; if it is whole, end that line")]
+    NoEnd,
     #[error(transparent)]
     Csv(#[from] csv::Error),
 }
@@ -120,8 +122,8 @@ struct Columns<'a> {
 /// Reads the file of a day.
 ///
 /// # Errors
-/// The heading lacks a column, the totals are missing where the channel writes some, or lines cannot be read; these are
-/// named, each with its number and reason.
+/// The heading lacks a column, the totals are missing where the channel writes some, the last line does not end where it
+/// does not, or lines cannot be read; these are named, each with its number and reason.
 pub fn read(
     bytes: &[u8],
     date: NaiveDate,
@@ -149,8 +151,10 @@ pub fn read(
     if !rejected.is_empty() {
         return Err(StatementError::Lines(rejected));
     }
-    if totals.is_none() && !format.totals.is_empty() {
-        return Err(StatementError::NoTotals);
+    match totals {
+        None if !format.totals.is_empty() => return Err(StatementError::NoTotals),
+        None if !text.ends_with(b"\n") => return Err(StatementError::NoEnd),
+        Some(_) | None => {}
     }
     Ok(Statement {
         date,
@@ -216,6 +220,10 @@ impl<'a> Columns<'a> {
         };
         if !is_sound(number) || !order_no.is_none_or(is_sound) {
             return Err(format!("a number has 1 to {NUMBER_CHARS_MAX} characters"));
+        }
+        // Words are headings, or sums that no setting names.
+        if !number.contains(|c: char| c.is_ascii_digit()) {
+            return Err(format!("{number:?} has no digit, so it is no number; of a sum, `totals` is to name the word"));
         }
         let side = match self.kind {
             Some(kind) => self.side(field(kind)?)?,

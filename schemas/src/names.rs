@@ -184,6 +184,12 @@ impl OrderId {
         Some(Self(format!("{}{token}{}", kind.letter(), data_encoding::BASE32_NOPAD.encode(&unique)).into()))
     }
 
+    /// The order number that is made of these.
+    pub fn of(kind: StreamKind, token: [u8; 10], unique: [u8; 8]) -> Self {
+        let [token, unique] = [&token[..], &unique].map(|bytes| data_encoding::BASE32_NOPAD.encode(bytes));
+        Self(format!("{}{token}{unique}", kind.letter()).into())
+    }
+
     pub fn stream(&self) -> Stream {
         Stream(format!("{}:{}", self.kind(), &self.0[1..17]).into())
     }

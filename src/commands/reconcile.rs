@@ -7,8 +7,7 @@ use chrono::NaiveDate;
 use clap::{Args, Subcommand, ValueEnum};
 use engine::clock::Clock;
 use producers::statement;
-use projections::report;
-use rules::reconciliation::{Books, BreakDecision};
+use rules::reconciliation::{Books, BreakDecision, Comparison, Statement};
 use schemas::{
     Balance, Name, OrderId,
     events::{Method, ReconciliationBreakRaised},
@@ -25,14 +24,15 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Arguments {
-    /// Whose statement it is
+    /// Whose statements they are
     #[arg(long, required = true)]
     channel: Option<Name>,
     /// The channel's accounting day, such as 2025-03-17
-    #[arg(long, required = true, value_parser = date)]
+    #[arg(long, requires = "file", value_parser = date)]
     date: Option<NaiveDate>,
-    /// The statement, in the format that [statements.<channel>] describes
-    #[arg(required = true)]
+    /// The statement, in the format that [statements.<channel>] describes; without one, those that were read are compared
+    /// again with the ledger of now
+    #[arg(requires = "date")]
     file: Option<PathBuf>,
     #[command(subcommand)]
     action: Option<Action>,
@@ -42,18 +42,22 @@ pub struct Arguments {
 enum Action {
     /// End a break as persons have decided
     Resolve {
+        /// Whose statement it is about
+        #[arg(long)]
+        channel: Name,
         /// As the comparison shows it
         break_id: Uuid,
         #[arg(long = "as", value_enum, value_name = "RESOLUTION")]
         resolution: Resolution,
-        /// Who approves it, by an opaque name; a write-off takes two
+        /// Who approves it, by an opaque name such as finance-2; a write-off takes two
         #[arg(long = "approver", required = true, value_name = "NAME")]
-        approvers: Vec<String>,
+        approvers: Vec<Name>,
         /// Of a payment that is identified: whose it is
         #[arg(long, required_if_eq("resolution", "late_capture_posted"))]
         order: Option<OrderId>,
-        /// Of a payment that is identified: how it was paid, such as netbank
-        #[arg(long, value_parser = method, required_if_eq("resolution", "late_capture_posted"))]
+        /// Of a payment that is posted: how it was paid, such as netbank
+        #[arg(long, value_parser = method)]
+        #[arg(required_if_eq_any([("resolution", "late_capture_posted"), ("resolution", "refunded")]))]
         method: Option<Method>,
     },
 }
@@ -63,6 +67,8 @@ enum Action {
 enum Resolution {
     /// The payment is identified: it is posted to the order as a late capture
     LateCapturePosted,
+    /// Nobody identifies the payment: it is posted to an order of nobody, and goes back
+    Refunded,
     /// The channel puts it right
     ChannelCorrected,
     /// It is a loss, or income
@@ -83,34 +89,32 @@ fn method(text: &str) -> Result<Method, String> {
 pub async fn run(config: Config, arguments: Arguments, output: Output) -> Result<()> {
     match arguments {
         Arguments { action: Some(action), .. } => resolve(config, action, output).await,
-        Arguments { channel: Some(channel), date: Some(date), file: Some(file), action: None } => {
-            compare(config, &channel, date, &file, output).await
+        Arguments { channel: Some(channel), date, file, action: None } => {
+            compare(config, &channel, date.zip(file.as_deref()), output).await
         }
-        _ => bail!("name the --channel, the --date and the file"),
+        Arguments { channel: None, .. } => bail!("name the --channel"),
     }
 }
 
-async fn compare(config: Config, channel: &Name, date: NaiveDate, file: &Path, output: Output) -> Result<()> {
+async fn compare(config: Config, channel: &Name, file: Option<(NaiveDate, &Path)>, output: Output) -> Result<()> {
     let channels = &config.policy.channels;
     ensure!(
         channels.contains_key(channel),
         "nothing was agreed with a channel {channel}, only with {}",
         channels.keys().map(Name::as_str).collect::<Vec<_>>().join(", ")
     );
-    let name = file.file_name().and_then(|name| name.to_str()).context("the file needs a name")?;
-    let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let format = config.statements.get(channel).cloned().unwrap_or_default();
-    let statement =
-        statement::read(&bytes, date, name, &format).with_context(|| format!("{} was not taken", file.display()))?;
+    let statement = file.map(|(date, file)| read(&config, channel, date, file)).transpose()?;
     let house = House::existing(config, Clock::System).await?;
-    let (books, appended) = house.reconciler().reconcile(channel, &statement, &house.config.policy).await?;
-    let (revision, sha256) = books.statement_of(date).context("the statement is not in the log")?;
-    let (lines, matched) = (statement.lines.len(), books.matched_lines(date));
+    let found = house.reconciler().reconcile(channel, statement.as_ref(), &house.config.policy).await?;
+    let (books, appended) = (found.books, found.appended);
     let open = books.open_breaks();
-    eprintln!(
-        "{channel} {date}, revision {revision}: {lines} lines, {matched} matched; {} open breaks; {appended} events appended",
-        open.len()
-    );
+    let read = statement.as_ref().and_then(|statement| books.statement_of(statement.date));
+    let matched = read.map(|read| Comparison::of(&books).matched(read.statement_date));
+    if let Some((read, matched)) = read.zip(matched) {
+        let (date, revision, lines) = (read.statement_date, read.revision, read.lines);
+        eprintln!("{channel} {date}, revision {revision}: {lines} lines, {matched} matched");
+    }
+    eprintln!("{channel}: {} open breaks; {appended} events appended", open.len());
     let with_difference = |raised: &&ReconciliationBreakRaised| {
         let mut json = json!(raised);
         json["difference"] = json!(raised.difference());
@@ -118,10 +122,16 @@ async fn compare(config: Config, channel: &Name, date: NaiveDate, file: &Path, o
     };
     let open: Vec<_> = open.iter().map(with_difference).collect();
     let json = json!({
-        "channel": channel, "statement_date": date, "revision": revision, "sha256": sha256, "lines": lines,
-        "matched": matched, "appended": appended, "breaks": open,
+        "channel": channel, "statement": read, "matched": matched, "appended": appended, "breaks": open,
     });
     print(output, &rows(&books), &json)
+}
+
+fn read(config: &Config, channel: &Name, date: NaiveDate, file: &Path) -> Result<Statement> {
+    let name = file.file_name().and_then(|name| name.to_str()).context("the file needs a name")?;
+    let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let format = config.statements.get(channel).cloned().unwrap_or_default();
+    statement::read(&bytes, date, name, &format).with_context(|| format!("{} was not taken", file.display()))
 }
 
 /// Every open break of the channel.
@@ -155,22 +165,18 @@ fn rows(books: &Books) -> Rows {
 }
 
 async fn resolve(config: Config, action: Action, output: Output) -> Result<()> {
-    let Action::Resolve { break_id, resolution, approvers, order, method } = action;
-    let house = House::existing(config, Clock::System).await?;
+    let Action::Resolve { channel, break_id, resolution, approvers, order, method } = action;
     let how = match resolution {
         Resolution::LateCapturePosted => {
             let (order, method) = order.zip(method).context("name the --order and the --method of the payment")?;
-            let known = report::find_order(&house.pool, order.as_str()).await?;
-            ensure!(
-                known.is_some(),
-                "no event of {order} has reached the views; check the number, and that a projector runs"
-            );
             BreakDecision::LateCapturePosted { order, method }
         }
+        Resolution::Refunded => BreakDecision::Refunded { method: method.context("name the --method of the payment")? },
         Resolution::ChannelCorrected => BreakDecision::ChannelCorrected,
         Resolution::WrittenOff => BreakDecision::WrittenOff,
     };
-    let appended = house.reconciler().resolve(break_id, &how, &approvers).await?;
+    let house = House::existing(config, Clock::System).await?;
+    let appended = house.reconciler().resolve(&channel, break_id, &how, &approvers).await?;
     let mut rows = Rows::new(&["event", "subject"], &[]);
     for event in &appended {
         rows.push([event.data.event_type().to_owned(), event.subject.clone()]);

@@ -158,7 +158,10 @@ async fn a_statement_is_compared_with_the_ledger_and_its_breaks_are_settled_by_p
     assert!(row("-5000.00").contains("timing"), "{table}");
 
     let again = day.json(&compare)?;
-    assert_eq!((&again["appended"], &again["lines"], &again["matched"]), (&0.into(), &2.into(), &0.into()));
+    assert_eq!(
+        (&again["appended"], &again["statement"]["lines"], &again["matched"]),
+        (&0.into(), &2.into(), &0.into())
+    );
     let break_of = |number: &str, difference: &str| {
         let open = again["breaks"].as_array().unwrap();
         let found = open.iter().find(|raised| raised["number"] == number).unwrap();
@@ -166,16 +169,23 @@ async fn a_statement_is_compared_with_the_ledger_and_its_breaks_are_settled_by_p
         found["break_id"].as_str().unwrap().to_owned()
     };
     let (surplus, shortage) = (break_of("U1", "30.00"), break_of("U2", "-5.00"));
-    let refused =
-        day.run(&["reconcile", "resolve", &surplus, "--as", "late_capture_posted", "--approver", "li"], b"")?;
-    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--order"));
-    let refused = day.run(&["reconcile", "resolve", &shortage, "--as", "written_off", "--approver", "li"], b"")?;
-    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("a write-off two"));
-    day.says(&["reconcile", "resolve", &surplus, "--as", "channel_corrected", "--approver", "li"], b"")?;
-    let written_off =
-        ["reconcile", "resolve", &shortage, "--as", "written_off", "--approver", "li", "--approver", "wang"];
-    let events = day.json(&written_off)?;
+    let resolve = |text: &str| format!("reconcile resolve --channel ums-pos {text}");
+    let refuses = |text: &str, reason: &str| -> Result<()> {
+        let refused = day.run(&resolve(text).split(' ').collect::<Vec<_>>(), b"")?;
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        anyhow::ensure!(!refused.status.success() && told.contains(reason), "{told}");
+        Ok(())
+    };
+    refuses(&format!("{surplus} --as late_capture_posted --approver li"), "--order")?;
+    refuses(&format!("{surplus} --as refunded --approver li"), "--method")?;
+    refuses(&format!("{shortage} --as written_off --approver li"), "a write-off two")?;
+    refuses(&format!("{shortage} --as written_off --approver li --approver Li"), "lower-case")?;
+    let corrected = resolve(&format!("{surplus} --as channel_corrected --approver li"));
+    day.says(&corrected.split(' ').collect::<Vec<_>>(), b"")?;
+    let written_off = resolve(&format!("{shortage} --as written_off --approver li --approver wang"));
+    let events = day.json(&written_off.split(' ').collect::<Vec<_>>())?;
     assert_eq!(events["events"][0]["data"]["difference"], "-5.00");
+    assert_eq!(day.json(&["reconcile", "--channel", "ums-pos"])?["appended"], 0);
     let compared = day.says(&[&compare[..], &["--output", "csv"]].concat(), b"")?;
     assert!(compared.contains("timing") && !compared.contains("U1") && !compared.contains("U2"), "{compared}");
 

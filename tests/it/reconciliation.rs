@@ -8,11 +8,17 @@ use ledger::{
 };
 use ledger_tests::stage_at;
 use producers::{
+    reconciliation::{Reconciled, ReconciliationError},
+    refund_file,
     sandbox::{Capture, NoticeStep, Script},
     statement::{self, StatementFormat},
 };
-use rules::reconciliation::{Books, BreakDecision};
-use schemas::events::Method;
+use rules::reconciliation::{Books, BreakDecision, BreakRefusal, Comparison};
+use schemas::{
+    Event, Name, OrderId,
+    events::{BreakResolution, Method, PaymentCaptured},
+};
+use uuid::Uuid;
 
 use crate::{
     looking::{balances, breaks, status},
@@ -25,26 +31,46 @@ pub(crate) async fn reconcile(
     channel: &str,
     date: &str,
     lines: &[(&Capture, &str)],
-) -> Result<(Books, usize)> {
+) -> Result<Reconciled> {
     let line = |(capture, amount): &(&Capture, &str)| {
         format!("{},{amount},,{},payment\n", capture.channel_txn_no, capture.order_no)
     };
-    let text = format!("number,amount,fee,order,kind\n{}", lines.iter().map(line).collect::<String>());
+    compare(stage, channel, date, &lines.iter().map(line).collect::<String>()).await
+}
+
+async fn compare(stage: &Stage, channel: &str, date: &str, lines: &str) -> Result<Reconciled> {
+    let text = format!("number,amount,fee,order,kind\n{lines}");
     let read = statement::read(text.as_bytes(), date.parse()?, "statement.csv", &StatementFormat::default())?;
-    let found = stage.house.reconciler().reconcile(&channel.parse()?, &read, &stage.house.config.policy).await?;
+    let (reconciler, policy) = (stage.house.reconciler(), &stage.house.config.policy);
+    let found = reconciler.reconcile(&channel.parse()?, Some(&read), policy).await?;
     stage.rest().await?;
     Ok(found)
 }
 
+/// The break about the payment of this number.
+fn break_of(books: &Books, number: &str) -> Result<Uuid> {
+    let open = books.open_breaks();
+    let found = open.iter().find(|raised| raised.number.as_deref() == Some(number));
+    Ok(found.with_context(|| format!("no break of {number}"))?.break_id)
+}
+
 /// A person says whose payment it is that only the statement has.
 pub(crate) async fn identify(stage: &Stage, books: &Books, payment: &Capture) -> Result<()> {
-    let open = books.open_breaks();
-    let found = open.iter().find(|raised| raised.number.as_ref() == Some(&payment.channel_txn_no));
     let order = payment.order_no.clone();
     let identified = BreakDecision::LateCapturePosted { order, method: payment.method };
-    let break_id = found.context("a break")?.break_id;
-    stage.house.reconciler().resolve(break_id, &identified, &["finance-2".to_owned()]).await?;
+    let break_id = break_of(books, &payment.channel_txn_no)?;
+    settle(stage, &payment.channel, break_id, &identified).await?;
     stage.rest().await
+}
+
+async fn settle(
+    stage: &Stage,
+    channel: &Name,
+    break_id: Uuid,
+    how: &BreakDecision,
+) -> Result<Vec<Event>, ReconciliationError> {
+    let approvers: Vec<Name> = "finance-2".parse().into_iter().collect();
+    stage.house.reconciler().resolve(channel, break_id, how, &approvers).await
 }
 
 /// Every difference that finance sees, those in their grace included: class, difference and whether it is open.
@@ -71,10 +97,10 @@ async fn a_day_is_reconciled_and_what_differed_is_settled_to_the_fen() -> Result
     assert_eq!(balances(&stage, ACCOUNTS).await?, ["280.00", "0.00", "0.00", "-280.00", "0.00"]);
 
     let first = [(&b1, "100.00"), (&b4, "30.00"), (&b7, "99.00")];
-    let (books, _) = reconcile(&stage, BESTPAY, "2025-03-10", &first).await?;
+    let books = reconcile(&stage, BESTPAY, "2025-03-10", &first).await?.books;
     let found = ["amount_channel_under -1.00", "missing_in_ledger 30.00", "timing -80.00 in its grace"];
     assert_eq!(
-        (differences(&stage).await?, books.matched_lines("2025-03-10".parse()?)),
+        (differences(&stage).await?, Comparison::of(&books).matched("2025-03-10".parse()?)),
         (found.map(Into::into).into(), 2)
     );
     assert_eq!(balances(&stage, ACCOUNTS).await?, ["309.00", "-30.00", "1.00", "-280.00", "0.00"]);
@@ -86,7 +112,7 @@ async fn a_day_is_reconciled_and_what_differed_is_settled_to_the_fen() -> Result
     assert_eq!(breaks(&stage).await?, ["amount_channel_under"]);
 
     let ends = stage.house.ends().await?;
-    assert_eq!(reconcile(&stage, BESTPAY, "2025-03-10", &first).await?.1, 0);
+    assert_eq!(reconcile(&stage, BESTPAY, "2025-03-10", &first).await?.appended, 0);
     assert_eq!(stage.house.ends().await?, ends, "the same file again has no effect");
 
     let corrected = [(&b1, "100.00"), (&b4, "30.00"), (&b7, "100.00")];
@@ -104,6 +130,116 @@ async fn a_day_is_reconciled_and_what_differed_is_settled_to_the_fen() -> Result
     let work = rebuild::work(&stage.house);
     let rebuilt = stage.house.with_client("ledger rebuild", move |client| Ok(work.run(client)?)).await?;
     assert_eq!(rebuilt.differences, vec![]);
+    stage.close().await
+}
+
+/// Asked for, and paid at the channel, which never tells of it.
+async fn paid_in_silence(stage: &Stage, card: &str) -> Result<Capture> {
+    let id = stage.admitted("/v1/card-top-ups", BESTPAY, card, &top_up(stage, card, "30.00")).await?;
+    stage.script(&id, Script { notice: Some(NoticeStep::Never), hidden: true, ..Script::default() });
+    stage.pay(&id, BESTPAY, Method::Netbank, "30.00")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_only_the_statement_has_is_posted_once_whoever_says_whose_it_is() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let (paid, other) = (paid_in_silence(&stage, "B1").await?, paid_in_silence(&stage, "B2").await?);
+    stage.wait(86_400).await?;
+    let line = format!("{},30.00,,,payment\n", paid.channel_txn_no);
+    let books = compare(&stage, BESTPAY, "2025-03-10", &line).await?.books;
+    let break_id = break_of(&books, &paid.channel_txn_no)?;
+    let late = |order: &OrderId| BreakDecision::LateCapturePosted { order: order.clone(), method: paid.method };
+    let (wrong, right) = (late(&other.order_no), late(&paid.order_no));
+    let both =
+        tokio::join!(settle(&stage, &paid.channel, break_id, &wrong), settle(&stage, &paid.channel, break_id, &right),);
+    let (posted, refused) = match both {
+        (Ok(events), Err(refused)) | (Err(refused), Ok(events)) => (events, refused),
+        other => anyhow::bail!("both or neither: {other:?}"),
+    };
+    let ended = BreakRefusal::Ended(BreakResolution::LateCapturePosted);
+    assert!(matches!(&refused, ReconciliationError::Refused(refusal) if *refusal == ended), "{refused}");
+
+    // What the channel tells afterwards is the same, or it is refused.
+    for payment in [&paid, &other] {
+        let told = Capture { order_no: payment.order_no.clone(), ..paid.clone() };
+        let source = format!("/channels/{BESTPAY}");
+        let (_, answer) = stage.report(&source, &[stage.capture_by_query(&told.order_no, &told)]).await?;
+        let answer = answer.to_string();
+        let is_the_same = posted[0].subject == told.order_no.as_str();
+        assert_eq!(answer.contains("CONFLICTING_REPEAT"), !is_the_same, "{answer}");
+    }
+    stage.rest().await?;
+    assert_eq!(balances(&stage, [1110, 2310, 2130]).await?, ["30.00", "0.00", "-30.00"]);
+    let (reconciler, policy) = (stage.house.reconciler(), &stage.house.config.policy);
+    assert_eq!(reconciler.reconcile(&paid.channel, None, policy).await?.appended, 0);
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_was_told_meanwhile_is_not_posted_for_another_order() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let (paid, other) = (paid_in_silence(&stage, "B1").await?, paid_in_silence(&stage, "B2").await?);
+    let line = format!("{},30.00,,,payment\n", paid.channel_txn_no);
+    let books = compare(&stage, BESTPAY, "2025-03-10", &line).await?.books;
+    let break_id = break_of(&books, &paid.channel_txn_no)?;
+    let told = stage.capture_by_query(&paid.order_no, &paid);
+    stage.report(&format!("/channels/{BESTPAY}"), std::slice::from_ref(&told)).await?;
+    stage.rest().await?;
+    let late = BreakDecision::LateCapturePosted { order: other.order_no.clone(), method: paid.method };
+    let refused = settle(&stage, &paid.channel, break_id, &late).await.unwrap_err().to_string();
+    assert!(refused.contains(paid.order_no.as_str()), "{refused}");
+
+    // The door took it, and the log does not have it yet.
+    let client = stage.house.pool.get().await?;
+    let line = line.replace(&paid.channel_txn_no, "T-9");
+    let books = compare(&stage, BESTPAY, "2025-03-09", &line).await?.books;
+    let capture = PaymentCaptured { channel_txn_no: "T-9".into(), ..captured(&told)? };
+    let just_told = stage.event(&format!("/channels/{BESTPAY}"), &paid.order_no, capture);
+    let sql = "insert into door.event (id, digest) values ($1, $2)";
+    client.execute(sql, &[&just_told.id, &just_told.business_digest()]).await?;
+    let refused = settle(&stage, &paid.channel, break_of(&books, "T-9")?, &late).await.unwrap_err();
+    assert!(matches!(refused, ReconciliationError::JustTold), "{refused}");
+    stage.close().await
+}
+
+fn captured(event: &Event) -> Result<PaymentCaptured> {
+    match &event.data {
+        schemas::Data::PaymentCaptured(data) => Ok(data.clone()),
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_of_nobody_goes_back_in_the_refund_file() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let books = compare(&stage, BESTPAY, "2025-03-10", "T-1,30.00,,TEL-1,payment\n").await?.books;
+    let (channel, back) = (BESTPAY.parse()?, BreakDecision::Refunded { method: Method::Netbank });
+    let appended = settle(&stage, &channel, break_of(&books, "T-1")?, &back).await?;
+    stage.rest().await?;
+    assert_eq!(balances(&stage, [1110, 2310, 2010, 2210]).await?, ["30.00", "0.00", "0.00", "-30.00"]);
+    let waiting = refund_file::waiting(&stage.house.pool, &channel).await?;
+    assert_eq!(waiting.len(), 1);
+    assert_eq!((waiting[0].order_id.as_str(), waiting[0].channel_txn_no.as_str()), (&*appended[0].subject, "T-1"));
+    assert_eq!(breaks(&stage).await?, [""; 0]);
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_files_of_one_day_that_are_read_at_once_are_two_revisions() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    let (_, paid) = topped_up(&stage, BESTPAY, "B1", "100.00", Script::default()).await?;
+    let line = format!("{},100.00,,,payment\n", paid.channel_txn_no);
+    let (one, two) = tokio::join!(
+        compare(&stage, BESTPAY, "2025-03-10", &line),
+        compare(&stage, BESTPAY, "2025-03-10", "T-2,5.00,,,payment\n"),
+    );
+    let revision = |found: &Reconciled| found.books.statement_of(paid.business_date).map(|read| read.revision);
+    let mut revisions = [revision(&one?), revision(&two?)];
+    revisions.sort();
+    assert_eq!(revisions, [Some(1), Some(2)]);
+    compare(&stage, BESTPAY, "2025-03-10", &line).await?;
+    assert_eq!(differences(&stage).await?, [""; 0]);
+    assert_eq!(balances(&stage, [1110, 2310, 1320]).await?, ["100.00", "0.00", "0.00"]);
     stage.close().await
 }
 

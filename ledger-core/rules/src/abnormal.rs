@@ -1,13 +1,13 @@
 //! The abnormal orders of events that happen in the field, by number.
 
 use chrono::TimeDelta;
-use schemas::{Amount, Balance, Data, StreamKind, events::*};
+use schemas::{Amount, Balance, Data, Event, StreamKind, events::*};
 use uuid::Uuid;
 
 use crate::{
     accounts::AccountCode::*,
     breaks::{BreakClass, breaks_of},
-    coordinator::Call,
+    coordinator::{Call, Wanted, When},
     order::OrderStatus,
     reconciliation::{BreakDecision, BreakRefusal, Line},
     testing::*,
@@ -265,7 +265,7 @@ fn case_15_an_amount_that_differs_in_the_statement_moves_the_channels_account_ag
         channel.paid(1, "t1", "100.00", 10);
         channel.file(10, "a", &[line("t1", theirs)]);
         assert_eq!((channel.open(), channel.balances()), (vec![class.to_owned()], balances.map(Into::into)));
-        assert_eq!(channel.books.matched_lines(day(10)), 1, "it is the same payment all the same");
+        assert_eq!(channel.matched(10), 1, "it is the same payment all the same");
     }
 }
 
@@ -289,9 +289,31 @@ fn case_16_a_payment_under_no_order_of_ours_is_held_as_a_surplus_until_a_person_
     assert_eq!(channel.accounts.balance(PayerClearing, card_order(1).as_str()), -Balance::from(yuan("30.00")));
     assert_eq!(channel.file(10, "a", &[Line { order_no: Some("TEL-1".into()), ..line("t4", "30.00") }]), 0);
 
-    let captures = channel.log.into_iter().filter(|event| matches!(event.data, Data::PaymentCaptured(_)));
-    captures.for_each(|capture| _ = world.read(1, capture.data));
+    for event in of_orders(&channel) {
+        world.read(1, event.data);
+    }
     assert_eq!((world.count("confirmation.requested"), world.count("refund")), (1, 0), "as for any late capture");
+
+    // Nobody identifies it.
+    let mut channel = Channel::default();
+    channel.file(10, "a", &[Line { order_no: Some("TEL-1".into()), ..line("t4", "30.00") }]);
+    channel.resolve("t4", &BreakDecision::Refunded { method: Method::Netbank }, &["finance-2"]).unwrap();
+    assert_eq!((channel.open(), channel.compare()), (vec![], 0));
+    assert_eq!(channel.balances(), ["30.00", "0.00", "0.00"]);
+    let mut world = World::of(StreamKind::Card, "10:00:00");
+    for event in of_orders(&channel) {
+        world.read(1, event.data);
+    }
+    assert_eq!(world.status(1), OrderStatus::RefundPending);
+    assert_eq!(world.books.total(RefundPayable), -Balance::from(yuan("30.00")));
+    assert_eq!((world.books.total(PayerClearing), breaks(&world)), (Balance::ZERO, vec![]));
+    let wanted = world.wanted(1);
+    assert!(matches!(wanted[..], [Wanted { call: Call::Refund { .. }, when: When::ByFile, .. }]), "{wanted:?}");
+}
+
+/// What a channel's statements brought for orders.
+fn of_orders(channel: &Channel) -> impl Iterator<Item = Event> {
+    channel.log.iter().filter(|event| event.stream.kind().is_some()).cloned()
 }
 
 #[test]
@@ -326,10 +348,7 @@ fn case_28_a_statement_that_is_issued_again_takes_the_place_of_the_first_and_pos
     assert_eq!(channel.balances(), ["179.00", "-30.00", "1.00"]);
     channel.file(10, "b", &[line("t2", "50.00"), line("t3", "30.00")]);
     assert_eq!(channel.open(), ["t1 timing -100.00", "t3 missing_in_ledger 30.00"]);
-    assert_eq!(
-        (channel.balances(), channel.books.matched_lines(day(10))),
-        (["180.00", "-30.00", "0.00"].map(Into::into), 1)
-    );
+    assert_eq!((channel.balances(), channel.matched(10)), (["180.00", "-30.00", "0.00"].map(Into::into), 1));
     assert_eq!(channel.file(10, "b", &[line("t2", "50.00"), line("t3", "30.00")]), 0);
 }
 

@@ -72,12 +72,12 @@ pub fn breaks_of(order: &Order, policy: &Policy) -> Vec<Break> {
     if !captured && confirmed > Balance::ZERO && !is_purchase {
         add(BreakClass::ConfirmedWithoutCapture, confirmed, order.confirmation.confirmed_at, policy.capture_grace());
     }
-    if captured && order.request.is_none() {
-        add(BreakClass::CaptureWithoutRequest, order.net_captured(), first_capture, policy.capture_grace());
-    }
     // An uncertain answer is one: it ages, and is shown with what is not finished.
     let waits = matches!(order.confirmation.answer(), Answer::None);
     let kept = order.net_captured() - order.refunded() - order.refund_open() - order.charged_back();
+    if kept > Balance::ZERO && order.request.is_none() {
+        add(BreakClass::CaptureWithoutRequest, kept, first_capture, policy.capture_grace());
+    }
     if waits && kept > Balance::ZERO && order.request.is_some() {
         add(BreakClass::ConfirmationOverdue, kept, first_capture, policy.confirmation_grace());
     }

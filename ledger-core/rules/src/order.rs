@@ -337,7 +337,7 @@ impl Order {
             | Data::SettlementReceived(_)
             | Data::FundsRemitted(_)
             | Data::ChannelStatementReceived(_)
-            | Data::StatementLineMatched(_)
+            | Data::StatementLineReceived(_)
             | Data::ReconciliationBreakRaised(_)
             | Data::ReconciliationBreakResolved(_)
             | Data::InboxRecordRejected(_) => {}

@@ -138,7 +138,7 @@ pub fn postings(event: &Event) -> Vec<Leg> {
         | Data::RefundEscalated(_)
         | Data::RefundFileExported(_)
         | Data::ChannelStatementReceived(_)
-        | Data::StatementLineMatched(_)
+        | Data::StatementLineReceived(_)
         | Data::InboxRecordRejected(_) => Vec::new(),
     }
 }

@@ -273,7 +273,11 @@ fn asked_for(order: &Order) -> Option<Decision> {
     let capture = order.captures.iter().find(|capture| Some(capture.id) == refund.capture_id);
     // The saga's own refunds can be asked for by nobody else, whichever capture they name.
     let reserved = order.captures.iter().any(|capture| automatic_refund_id(capture.id) == *id);
-    let judged = if reserved { Err(RefundRejectionReason::ReservedId) } else { judge(order, capture, asked.amount) };
+    let judged = if reserved {
+        Err(RefundRejectionReason::ReservedId)
+    } else {
+        judge(order, capture, asked.amount, refund.reason)
+    };
     match judged {
         Ok(capture) => {
             Some(initiate(order, *id, capture, asked.amount, refund.reason.unwrap_or(RefundReason::Customer), asked.by))
@@ -289,6 +293,7 @@ fn judge<'a>(
     order: &Order,
     capture: Option<&'a Capture>,
     amount: Amount,
+    reason: Option<RefundReason>,
 ) -> Result<&'a Capture, RefundRejectionReason> {
     let capture = capture.ok_or(RefundRejectionReason::CaptureNotFound)?;
     if amount > order.refundable(capture) {
@@ -296,7 +301,10 @@ fn judge<'a>(
     }
     let left = order.net_captured() - order.refunded() - order.refund_open() - amount;
     let given_up = order.purchase.as_ref().map_or(Amount::ZERO, |purchase| purchase.given_up);
+    // Nobody is to be asked about a payment of which nobody knows whose it is.
+    let is_of_nobody = order.request.is_none() && reason == Some(RefundReason::UnknownOrder);
     match order.confirmation.answer() {
+        Answer::None if is_of_nobody => Ok(capture),
         // Only what is not booked, credited or posted may go back, or what others pay for by now.
         Answer::Confirmed if left < order.confirmation.standing() - given_up => {
             Err(RefundRejectionReason::AlreadyFulfilled)

@@ -174,7 +174,7 @@ pub const REPORTERS: &[(&str, &[Role])] = &[
     (e::SettlementReceived::TYPE, OPERATOR),
     (e::FundsRemitted::TYPE, OPERATOR),
     (e::ChannelStatementReceived::TYPE, LEDGER_ONLY),
-    (e::StatementLineMatched::TYPE, LEDGER_ONLY),
+    (e::StatementLineReceived::TYPE, LEDGER_ONLY),
     (e::ReconciliationBreakRaised::TYPE, LEDGER_ONLY),
     (e::ReconciliationBreakResolved::TYPE, LEDGER_ONLY),
     (e::InboxRecordRejected::TYPE, LEDGER_ONLY),
@@ -333,7 +333,7 @@ fn party_named(role: Role, data: &Data) -> Option<&Name> {
         Data::SettlementReceived(data) => Some(&data.channel),
         Data::FundsRemitted(data) => Some(&data.beneficiary),
         Data::ChannelStatementReceived(data) => Some(&data.channel),
-        Data::StatementLineMatched(data) => Some(&data.channel),
+        Data::StatementLineReceived(data) => Some(&data.channel),
         Data::ReconciliationBreakRaised(data) => Some(&data.channel),
         Data::ReconciliationBreakResolved(data) => Some(&data.channel),
         Data::OrderAccepted(_)

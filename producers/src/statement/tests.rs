@@ -128,14 +128,18 @@ fn a_line_that_cannot_be_read_is_named_with_its_reason() {
         ),
         ("t1,1.00,,,transfer", "line 2: \"transfer\" is neither a payment nor a refund"),
         ("t1,1.00", "line 2: it has too few columns"),
-        (",1.00,,,payment", "line 2: a number has 1 to 120 characters"),
-        ("t\t1,1.00,,,payment", "line 2: a number has 1 to 120 characters"),
+        (",1.00,,,payment", "line 2: a number has 1 to 128 characters"),
+        ("t\t1,1.00,,,payment", "line 2: a number has 1 to 128 characters"),
+        (
+            "合计,1.00,,,payment",
+            "line 2: \"合计\" has no digit, so it is no number; of a sum, `totals` is to name the word",
+        ),
         ("t1,1.00,,\"C1,payment", "line 2: a field has a line break or a NUL; a quotation mark may not be closed"),
     ] {
         assert_eq!(rejected(&format!("{HEADING}{line}\n")), [reason]);
     }
-    let long = rejected(&format!("{HEADING}t1,1.00,,{},payment\n", "C".repeat(121)));
-    assert_eq!(long, ["line 2: a number has 1 to 120 characters"]);
+    let long = rejected(&format!("{HEADING}t1,1.00,,{},payment\n", "C".repeat(129)));
+    assert_eq!(long, ["line 2: a number has 1 to 128 characters"]);
     let bytes = gbk("交易流水号,订单号,交易金额\n合计,0,0.00\n1209,C1,80.00\n合计,1,80.00\n");
     let refused = read(&bytes, NaiveDate::default(), "a.csv", &bestpay()).unwrap_err().to_string();
     assert!(refused.ends_with("line 3: it follows the totals\nline 4: it follows the totals"), "{refused}");
@@ -148,6 +152,17 @@ fn a_line_that_cannot_be_read_is_named_with_its_reason() {
 fn many_lines_that_cannot_be_read_are_counted() {
     let refused = statement(&format!("{HEADING}{}", "t1,1,,,payment\n".repeat(25))).unwrap_err().to_string();
     assert_eq!((refused.lines().count(), refused.lines().last()), (22, Some("and 5 more")), "{refused}");
+}
+
+#[test]
+fn a_file_that_may_have_been_cut_off_is_refused() {
+    for text in [HEADING.trim_end().to_owned(), format!("{HEADING}t1,1.00,,,payment"), String::new()] {
+        let refused = statement(&text);
+        assert!(!matches!(refused, Ok(_) | Err(StatementError::Lines(_))), "{text}: {refused:?}");
+    }
+    // Totals tell that it is whole.
+    let bytes = gbk("交易流水号,订单号,交易金额\n1209,C1,80.00\n合计,1,80.00");
+    assert!(read(&bytes, NaiveDate::default(), "a.csv", &bestpay()).is_ok());
 }
 
 #[test]

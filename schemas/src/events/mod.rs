@@ -181,7 +181,7 @@ catalogue! {
     RefundRequested, RefundRejected, RefundInitiated, RefundSubmitted, RefundCompleted, RefundFailed, RefundReturned,
     RefundCancelled, RefundEscalated, RefundPaidManually, RefundFileExported,
     SettlementReported, SettlementReceived, FundsRemitted,
-    ChannelStatementReceived, StatementLineMatched, ReconciliationBreakRaised, ReconciliationBreakResolved,
+    ChannelStatementReceived, StatementLineReceived, ReconciliationBreakRaised, ReconciliationBreakResolved,
     InboxRecordRejected, DeadLetterResolved,
 }
 

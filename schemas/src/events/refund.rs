@@ -19,6 +19,8 @@ words! {
         LateCapture = "late_capture",
         /// Money arrived for an order that had been refused.
         OrderRejected = "order_rejected",
+        /// Only the channel's statement knows the payment, and nobody has said whose it is.
+        UnknownOrder = "unknown_order",
         Customer = "customer",
         Dispute = "dispute",
     }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{About, Payload, parts, positive, words};
 use crate::{Amount, Balance, Name, StreamKind};
 
-/// The channel's statement of a day was read. A file with other bytes for the same day is its next revision, and takes the
-/// place of the one before.
+/// The channel's statement of a day was read, all its lines included, which the log has before this. What is told later for
+/// the same day is its next revision, and takes the place of the one before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChannelStatementReceived {
     pub channel: Name,
@@ -19,6 +19,8 @@ pub struct ChannelStatementReceived {
     pub statement_date: NaiveDate,
     /// From 1.
     pub revision: u16,
+    /// Derived from the file and from how it was read: its lines have the same.
+    pub statement_id: Uuid,
     pub file_name: String,
     /// Of the whole file, in hexadecimal.
     pub sha256: String,
@@ -41,7 +43,7 @@ impl Payload for ChannelStatementReceived {
         parts![self.channel, self.statement_date, self.revision]
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
-        parts![self.sha256]
+        parts![self.statement_id]
     }
 }
 
@@ -53,34 +55,53 @@ words! {
     }
 }
 
-/// A line of a statement is a capture or refund of the ledger, by its number. Whether the amounts agree is another matter.
+impl StatementSide {
+    /// What came in counts as positive, what went back as negative.
+    pub fn signed(self, amount: Amount) -> Balance {
+        match self {
+            Self::Payment => amount.into(),
+            Self::Refund => -Balance::from(amount),
+        }
+    }
+}
+
+/// A line of a statement: what the channel says about one payment or refund. Whether it is one of ours follows from its
+/// number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct StatementLineMatched {
+pub struct StatementLineReceived {
     pub channel: Name,
     #[serde(deserialize_with = "crate::calendar::date")]
     pub statement_date: NaiveDate,
-    pub revision: u16,
+    pub statement_id: Uuid,
     /// Of the file, from 1, its heading included.
     pub line_no: u32,
     pub side: StatementSide,
-    /// As the line has it: the channel's number of the payment, or the number of the refund.
+    /// The channel's number of the payment, or the number of the refund.
     pub number: String,
-    /// The capture, or the refund.
-    pub matched_id: Uuid,
-    /// What the channel says.
     pub amount: Amount,
+    /// Negative where the channel gives a fee back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee: Option<Balance>,
+    /// As the channel has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_no: Option<String>,
 }
 
-impl Payload for StatementLineMatched {
-    const TYPE: &'static str = "ledger.statement-line.matched.v1";
+impl StatementLineReceived {
+    /// What came in counts as positive, what went back as negative.
+    pub fn signed(&self) -> Balance {
+        self.side.signed(self.amount)
+    }
+}
+
+impl Payload for StatementLineReceived {
+    const TYPE: &'static str = "ledger.statement-line.received.v1";
     const ABOUT: About = About::Channel;
     fn natural_key<'a>(&'a self, _: &'a str) -> Vec<Cow<'a, str>> {
-        parts![self.channel, self.statement_date, self.revision, self.line_no]
+        parts![self.statement_id, self.line_no]
     }
     fn business_fields(&self) -> Vec<Cow<'_, str>> {
-        parts![self.matched_id, self.amount]
+        parts![self.channel, self.side, self.number, self.amount]
     }
     fn check(&self, _: Option<StreamKind>) -> Result<(), &'static str> {
         positive(self.amount)
@@ -182,6 +203,8 @@ words! {
         Timing = "timing",
         /// The ledger has posted what it had not: the capture, the refund, or a reversal.
         LateCapturePosted = "late_capture_posted",
+        /// Nobody identified it: it was posted to an order of nobody, and goes back to whoever paid.
+        Refunded = "refunded",
         /// Two persons took it as a loss, or as income.
         WrittenOff = "written_off",
         /// The channel put it right: in a statement that it issued again, or as a person was told.
@@ -204,7 +227,7 @@ pub struct ReconciliationBreakResolved {
     pub resolution: BreakResolution,
     /// Persons, by opaque names; empty where a statement settled it by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub approvers: Vec<String>,
+    pub approvers: Vec<Name>,
 }
 
 impl Payload for ReconciliationBreakResolved {

@@ -9,9 +9,11 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, 
 mod migrations;
 pub mod server;
 mod tls;
+mod turn;
 
 pub use migrations::{MigrateError, migrate};
 use tls::Tls;
+pub use turn::Turn;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that vanished without a word is noticed after about a minute: 30 s of silence, then three questions.

@@ -201,7 +201,7 @@ fn settled(class: ReconciliationClass, difference: &str, resolution: BreakResolu
         class,
         difference: difference.parse().unwrap(),
         resolution,
-        approvers: vec!["finance-2".into(), "finance-3".into()],
+        approvers: vec![name("finance-2"), name("finance-3")],
     }
 }
 
@@ -299,6 +299,7 @@ fn of_reconciliation() -> Vec<(&'static str, Event, &'static [&'static str])> {
         ("the same number again", of_a_channel(differs(DuplicateInChannel, None, Some("5.00"))), &[]),
         ("other totals than the file says", of_a_channel(differs(ControlTotal, Some("5.00"), Some("10.00"))), &[]),
         ("identified", of_a_channel(settled(UnknownOrder, "5.00", LateCapturePosted)), OVER_UNDONE),
+        ("it goes back", of_a_channel(settled(UnknownOrder, "5.00", Refunded)), OVER_UNDONE),
         ("it came after all", of_a_channel(settled(MissingInChannel, "-5.00", Timing)), SHORT_UNDONE),
         ("corrected by the channel", of_a_channel(settled(AmountChannelUnder, "-5.00", ChannelCorrected)), SHORT_UNDONE),
         ("something else there", of_a_channel(settled(AmountChannelOver, "5.00", Superseded)), OVER_UNDONE),

@@ -7,12 +7,13 @@ use chrono::NaiveDate;
 use schemas::{
     Amount, Balance, Data, Event, Name,
     events::{
-        BreakResolution, ReconciliationBreakRaised, ReconciliationBreakResolved, StatementLineMatched, StatementSide,
+        BreakResolution, ChannelStatementReceived, ReconciliationBreakRaised, ReconciliationBreakResolved,
+        StatementLineReceived, StatementSide,
     },
 };
 use uuid::Uuid;
 
-use super::{Key, signed};
+use super::{Key, key_of};
 use crate::refund::Refund;
 
 /// A capture of the ledger, or what went back: a refund, or a reversal.
@@ -33,9 +34,10 @@ pub struct Books {
     transactions: BTreeMap<Uuid, Ours>,
     /// By capture.
     reversals: BTreeMap<Uuid, Uuid>,
-    /// The SHA-256 of each revision.
-    statements: BTreeMap<NaiveDate, BTreeMap<u16, String>>,
-    matches: BTreeMap<(NaiveDate, u16, u32), StatementLineMatched>,
+    /// By day and revision.
+    statements: BTreeMap<NaiveDate, BTreeMap<u16, ChannelStatementReceived>>,
+    /// By statement and number of the line.
+    lines: BTreeMap<Uuid, BTreeMap<u32, StatementLineReceived>>,
     /// By break and occurrence.
     raised: BTreeMap<Uuid, BTreeMap<u16, ReconciliationBreakRaised>>,
     resolved: BTreeMap<(Uuid, u16), ReconciliationBreakResolved>,
@@ -48,7 +50,7 @@ pub fn channel_of(data: &Data) -> Option<&Name> {
         Data::PaymentReversed(data) => Some(&data.channel),
         Data::RefundCompleted(data) => Some(&data.channel),
         Data::ChannelStatementReceived(data) => Some(&data.channel),
-        Data::StatementLineMatched(data) => Some(&data.channel),
+        Data::StatementLineReceived(data) => Some(&data.channel),
         Data::ReconciliationBreakRaised(data) => Some(&data.channel),
         Data::ReconciliationBreakResolved(data) => Some(&data.channel),
         _ => None,
@@ -82,11 +84,11 @@ impl Books {
             }
             Data::ChannelStatementReceived(data) => {
                 let revisions = self.statements.entry(data.statement_date).or_default();
-                revisions.entry(data.revision).or_insert_with(|| data.sha256.clone());
+                revisions.entry(data.revision).or_insert_with(|| data.clone());
             }
-            Data::StatementLineMatched(data) => {
-                let line = (data.statement_date, data.revision, data.line_no);
-                self.matches.entry(line).or_insert_with(|| data.clone());
+            Data::StatementLineReceived(data) => {
+                let lines = self.lines.entry(data.statement_id).or_default();
+                lines.entry(data.line_no).or_insert_with(|| data.clone());
             }
             Data::ReconciliationBreakRaised(data) => {
                 let occurrences = self.raised.entry(data.break_id).or_default();
@@ -104,54 +106,57 @@ impl Books {
         self.transactions.entry(id).or_insert(Ours { id, key, also, amount, business_date, order });
     }
 
-    /// What the channel should have, by number. A payment that was reversed (冲正) on its own day is in no statement, nor is
-    /// its reversal.
-    pub(super) fn standing(&self) -> BTreeMap<&Key, &Ours> {
+    /// What the channel should have, by day. A payment that was reversed (冲正) on its own day is in no statement, nor is its
+    /// reversal.
+    pub(super) fn standing(&self) -> Vec<&Ours> {
         let day = |id: &Uuid| self.transactions.get(id).map(|ours| ours.business_date);
         let same_day = self.reversals.iter().filter(|(capture, reversal)| day(capture) == day(reversal));
         let undone: BTreeSet<&Uuid> = same_day.flat_map(|(capture, reversal)| [capture, reversal]).collect();
-        let standing = self.transactions.values().filter(|ours| !undone.contains(&ours.id));
-        standing.flat_map(|ours| ours.keys().map(move |key| (key, ours))).collect()
+        let mut standing: Vec<_> = self.transactions.values().filter(|ours| !undone.contains(&ours.id)).collect();
+        standing.sort_by_key(|ours| ours.business_date);
+        standing
+    }
+
+    /// The order of a capture that the log has, also of one that was reversed.
+    pub(super) fn order_of(&self, capture_id: Uuid) -> Option<&str> {
+        self.transactions.get(&capture_id).map(|ours| ours.order.as_str())
     }
 
     /// What was written off of the differences about each number: so much more or less than our own the channel may have.
-    pub(super) fn written_off(&self) -> BTreeMap<Key, Balance> {
-        let mut sums = BTreeMap::<Key, Balance>::new();
+    pub(super) fn written_off(&self) -> BTreeMap<Key, (NaiveDate, Balance)> {
+        let mut sums = BTreeMap::<Key, (NaiveDate, Balance)>::new();
         for resolved in self.resolved.values().filter(|end| end.resolution == BreakResolution::WrittenOff) {
             let raised = self.raised.get(&resolved.break_id).and_then(|all| all.get(&resolved.occurrence));
-            if let Some(key) = raised.filter(|raised| raised.class.is_money()).and_then(key_of) {
-                *sums.entry(key).or_default() += resolved.difference;
+            let Some(raised) = raised.filter(|raised| raised.class.is_money()) else { continue };
+            if let Some(key) = key_of(raised) {
+                sums.entry(key).or_insert((raised.statement_date, Balance::ZERO)).1 += resolved.difference;
             }
         }
         sums
     }
 
-    /// The revision of a day's statement that counts, and the SHA-256 of its file.
-    pub fn statement_of(&self, date: NaiveDate) -> Option<(u16, &str)> {
-        let (revision, sha256) = self.statements.get(&date)?.last_key_value()?;
-        Some((*revision, sha256))
+    /// The statement of a day that counts: its last revision.
+    pub fn statement_of(&self, date: NaiveDate) -> Option<&ChannelStatementReceived> {
+        self.statements.get(&date)?.last_key_value().map(|(_, statement)| statement)
+    }
+
+    /// The statement of every day, by day.
+    pub(super) fn statements(&self) -> impl Iterator<Item = &ChannelStatementReceived> {
+        self.statements.values().filter_map(|revisions| revisions.last_key_value()).map(|(_, statement)| statement)
+    }
+
+    /// The lines of a statement, in their order.
+    pub(super) fn lines_of(&self, statement_id: Uuid) -> impl Iterator<Item = &StatementLineReceived> {
+        self.lines.get(&statement_id).into_iter().flat_map(BTreeMap::values)
+    }
+
+    pub(super) fn has_line(&self, statement_id: Uuid, line_no: u32) -> bool {
+        self.lines.get(&statement_id).is_some_and(|lines| lines.contains_key(&line_no))
     }
 
     /// The last day of which there is a statement.
     pub(super) fn last_day(&self) -> Option<NaiveDate> {
         self.statements.last_key_value().map(|(date, _)| *date)
-    }
-
-    pub(super) fn is_matched(&self, date: NaiveDate, revision: u16, line_no: u32) -> bool {
-        self.matches.contains_key(&(date, revision, line_no))
-    }
-
-    /// How many lines of the statement that counts are captures or refunds of ours.
-    pub fn matched_lines(&self, date: NaiveDate) -> usize {
-        self.matches_that_count().filter(|line| line.statement_date == date).count()
-    }
-
-    /// The matched lines of every statement, those of a revision that another has replaced left out.
-    pub(super) fn matches_that_count(&self) -> impl Iterator<Item = &StatementLineMatched> {
-        let counts = |line: &&StatementLineMatched| {
-            self.statement_of(line.statement_date).is_some_and(|(revision, _)| revision == line.revision)
-        };
-        self.matches.values().filter(counts)
     }
 
     /// The last occurrence of a break, and how it ended if it has.
@@ -163,25 +168,13 @@ impl Books {
         Some((raised, self.resolved.get(&(break_id, *occurrence))))
     }
 
-    /// The last occurrence of every break, and how it ended if it has.
-    pub(super) fn last_breaks(
-        &self,
-    ) -> impl Iterator<Item = (&ReconciliationBreakRaised, Option<&ReconciliationBreakResolved>)> {
-        self.raised.keys().filter_map(|break_id| self.last_of(*break_id))
-    }
-
     /// The breaks that nothing has ended yet, by day, side and number.
     pub fn open_breaks(&self) -> Vec<&ReconciliationBreakRaised> {
-        let open = self.last_breaks().filter(|(_, ended)| ended.is_none());
-        let mut open: Vec<_> = open.map(|(raised, _)| raised).collect();
+        let last = self.raised.keys().filter_map(|break_id| self.last_of(*break_id));
+        let mut open: Vec<_> = last.filter(|(_, ended)| ended.is_none()).map(|(raised, _)| raised).collect();
         open.sort_by_key(|raised| (raised.statement_date, raised.side, &raised.number));
         open
     }
-}
-
-/// The number that a break is about, if it is about one.
-pub(super) fn key_of(raised: &ReconciliationBreakRaised) -> Option<Key> {
-    Some((raised.side?, raised.number.clone()?))
 }
 
 impl Ours {
@@ -190,6 +183,6 @@ impl Ours {
     }
 
     pub fn signed(&self) -> Balance {
-        signed(self.key.0, self.amount)
+        self.key.0.signed(self.amount)
     }
 }

@@ -1,46 +1,66 @@
 //! What persons decide about a break that does not end by itself.
 
 use schemas::{
-    Data, OrderId,
+    Amount, Data, Name, OrderId, StreamKind,
     events::{
-        BreakResolution, Evidence, Method, PaymentCaptured, ReconciliationBreakRaised, ReconciliationClass,
-        StatementLineMatched, StatementSide,
+        BreakResolution, Evidence, Funding, Method, PaymentCaptured, ReconciliationBreakRaised,
+        ReconciliationBreakResolved, ReconciliationClass, RefundOrigin, RefundReason, RefundRequested, StatementSide,
     },
 };
 use uuid::Uuid;
 
-use super::{Books, books::key_of, ended_by};
+use super::{Books, NAMESPACE, key_of};
+use crate::order::{Order, RequestData};
 
-/// How a person settles a break.
+/// How persons settle a break.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BreakDecision {
     /// The payment is identified: whose order it is, and how it was paid. The capture that only the statement knew is
     /// posted, and what follows is as for any late capture.
     LateCapturePosted { order: OrderId, method: Method },
+    /// Nobody knows whose payment it is, so it goes back. It is posted to an order of nobody and refunded from there.
+    Refunded { method: Method },
     /// The channel says that it puts it right.
     ChannelCorrected,
     /// It is taken as a loss, or as income; two approve.
     WrittenOff,
 }
 
-/// Why a person cannot settle a break in this way.
+/// Why a break cannot be settled in this way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BreakRefusal {
-    #[error("no such break was raised; `finance.breaks` shows those that are open")]
+    #[error("this channel has no such break; compare again to see those that are open")]
     Unknown,
     #[error("it has ended already, as {0}")]
     Ended(BreakResolution),
     #[error("{0} ends by itself, with the statement of a later day or when its grace is over")]
     EndsByItself(ReconciliationClass),
-    #[error("only a payment that the ledger does not know can be identified; this one is {0}")]
+    #[error("only a payment that the ledger does not know can be posted; this one is {0}")]
     NotUnknown(ReconciliationClass),
+    #[error("the ledger has this payment already, for {0}; compare again to see what is left of the break")]
+    Posted(String),
+    #[error("the statement has it under order {0}; if that is wrong, the channel has to say so")]
+    OtherOrder(String),
+    #[error("no request for this order was read; check its number, and that the coordinator runs")]
+    NoRequest,
+    #[error("this order was to be paid through {0}")]
+    OtherChannel(Name),
+    #[error("withholding pays for purchases that are debited, and for nothing else")]
+    OtherMethod,
     #[error("{0} is no money that could be written off")]
     NoMoney(ReconciliationClass),
     #[error("somebody has to approve it; a write-off two")]
     Approvers,
 }
 
-/// The events with which a person's decision ends a break, in the order in which they are to be appended.
+/// What is to be appended when persons end a break: first what follows for an order, then that it ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    pub order: Option<(OrderId, Vec<Data>)>,
+    pub resolved: ReconciliationBreakResolved,
+}
+
+/// Ends a break as persons have decided. `order` is what the coordinator knows of the order that they name.
 ///
 /// # Errors
 /// The break is not open, or does not end in this way.
@@ -48,8 +68,9 @@ pub fn resolve(
     books: &Books,
     break_id: Uuid,
     how: &BreakDecision,
-    approvers: &[String],
-) -> Result<Vec<Data>, BreakRefusal> {
+    order: Option<&Order>,
+    approvers: &[Name],
+) -> Result<Ending, BreakRefusal> {
     let raised = match books.last_of(break_id) {
         None => return Err(BreakRefusal::Unknown),
         Some((_, Some(ended))) => return Err(BreakRefusal::Ended(ended.resolution)),
@@ -60,6 +81,7 @@ pub fn resolve(
     }
     let (resolution, wanted) = match how {
         BreakDecision::LateCapturePosted { .. } => (BreakResolution::LateCapturePosted, 1),
+        BreakDecision::Refunded { .. } => (BreakResolution::Refunded, 1),
         BreakDecision::ChannelCorrected => (BreakResolution::ChannelCorrected, 1),
         BreakDecision::WrittenOff if raised.class.is_money() => (BreakResolution::WrittenOff, 2),
         BreakDecision::WrittenOff => return Err(BreakRefusal::NoMoney(raised.class)),
@@ -70,43 +92,112 @@ pub fn resolve(
     if approvers.len() < wanted {
         return Err(BreakRefusal::Approvers);
     }
-    let mut events = match how {
-        BreakDecision::LateCapturePosted { method, .. } => {
-            Vec::from(identified(raised, *method).ok_or(BreakRefusal::NotUnknown(raised.class))?)
+    let order = match how {
+        BreakDecision::LateCapturePosted { order: id, method } => {
+            let (capture, capture_id) = unknown_payment(raised, *method)?;
+            if let Some(order) = books.order_of(capture_id) {
+                return Err(BreakRefusal::Posted(order.to_owned()));
+            }
+            check(raised, id, order, *method)?;
+            Some((id.clone(), vec![capture.into()]))
         }
-        BreakDecision::ChannelCorrected | BreakDecision::WrittenOff => Vec::new(),
+        BreakDecision::Refunded { method } => {
+            let (capture, capture_id) = unknown_payment(raised, *method)?;
+            let nobody = order_of_nobody(capture_id);
+            // A run that was cut off is completed.
+            if let Some(order) = books.order_of(capture_id).filter(|order| *order != nobody.as_str()) {
+                return Err(BreakRefusal::Posted(order.to_owned()));
+            }
+            let refund = refund_of(capture_id, capture.amount);
+            Some((nobody, vec![capture.into(), refund.into()]))
+        }
+        BreakDecision::ChannelCorrected | BreakDecision::WrittenOff => None,
     };
-    events.push(Data::from(ended_by(raised, resolution, approvers)));
-    Ok(events)
+    Ok(Ending { order, resolved: ended_by(raised, resolution, approvers) })
 }
 
-/// The capture that a line turned out to be, and the match of the two.
-fn identified(raised: &ReconciliationBreakRaised, method: Method) -> Option<[Data; 2]> {
-    let is_unknown = matches!(raised.class, ReconciliationClass::UnknownOrder | ReconciliationClass::MissingInLedger);
-    let (StatementSide::Payment, number) = key_of(raised).filter(|_| is_unknown)? else { return None };
-    let amount = raised.channel_amount?.debit();
-    let capture = Data::from(PaymentCaptured {
+/// The capture that a line is, and its id.
+fn unknown_payment(
+    raised: &ReconciliationBreakRaised,
+    method: Method,
+) -> Result<(PaymentCaptured, Uuid), BreakRefusal> {
+    let not_unknown = BreakRefusal::NotUnknown(raised.class);
+    if !matches!(raised.class, ReconciliationClass::UnknownOrder | ReconciliationClass::MissingInLedger) {
+        return Err(not_unknown);
+    }
+    let (Some((StatementSide::Payment, number)), Some(amount)) = (key_of(raised), raised.channel_amount) else {
+        return Err(not_unknown);
+    };
+    let capture = PaymentCaptured {
         channel: raised.channel.clone(),
-        channel_txn_no: number.clone(),
+        channel_txn_no: number,
         method,
-        amount,
+        amount: amount.debit(),
         business_date: raised.statement_date,
         fee: None,
         instrument_masked: None,
         terminal: None,
         evidence: Evidence::Statement,
-    });
-    let line = StatementLineMatched {
-        channel: raised.channel.clone(),
-        statement_date: raised.statement_date,
-        revision: raised.revision,
-        line_no: raised.line_no?,
-        side: StatementSide::Payment,
-        number,
-        // The natural key of a capture is its channel and number, whatever its order.
-        matched_id: schemas::event_id(&capture, ""),
-        amount,
-        fee: None,
     };
-    Some([capture, Data::from(line)])
+    // The natural key of a capture is its channel and number, whatever its order.
+    let capture_id = schemas::event_id(&capture.clone().into(), "");
+    Ok((capture, capture_id))
+}
+
+/// Whether the payment may be posted to this order.
+fn check(
+    raised: &ReconciliationBreakRaised,
+    id: &OrderId,
+    order: Option<&Order>,
+    method: Method,
+) -> Result<(), BreakRefusal> {
+    let told = raised.order_no.as_ref().filter(|_| raised.class == ReconciliationClass::MissingInLedger);
+    if let Some(other) = told.filter(|told| **told != id.as_str()) {
+        return Err(BreakRefusal::OtherOrder(other.clone()));
+    }
+    let request = order.and_then(|order| order.request.as_ref()).ok_or(BreakRefusal::NoRequest)?;
+    if *request.data.channel() != raised.channel {
+        return Err(BreakRefusal::OtherChannel(request.data.channel().clone()));
+    }
+    let is_debited = match &request.data {
+        RequestData::Purchase(data) => data.funding == Funding::Withholding,
+        RequestData::OfflinePurchase(data) => data.funding == Funding::Withholding,
+        RequestData::Repayment(_) | RequestData::TopUp(_) | RequestData::FeePayment(_) => false,
+    };
+    if is_debited == (method == Method::Withholding) { Ok(()) } else { Err(BreakRefusal::OtherMethod) }
+}
+
+/// An order that nobody has placed, for one payment alone.
+fn order_of_nobody(capture_id: Uuid) -> OrderId {
+    let bytes = Uuid::new_v5(&NAMESPACE, format!("nobody/{capture_id}").as_bytes()).into_bytes();
+    let (mut token, mut unique) = ([0; 10], [0; 8]);
+    token.copy_from_slice(&bytes[..10]);
+    unique.copy_from_slice(&bytes[8..]);
+    OrderId::of(StreamKind::Card, token, unique)
+}
+
+fn refund_of(capture_id: Uuid, amount: Amount) -> RefundRequested {
+    RefundRequested {
+        refund_id: Uuid::new_v5(&NAMESPACE, format!("refund/{capture_id}").as_bytes()),
+        capture_id,
+        amount,
+        reason: RefundReason::UnknownOrder,
+        by: RefundOrigin::Operator,
+    }
+}
+
+pub(super) fn ended_by(
+    raised: &ReconciliationBreakRaised,
+    resolution: BreakResolution,
+    approvers: Vec<Name>,
+) -> ReconciliationBreakResolved {
+    ReconciliationBreakResolved {
+        break_id: raised.break_id,
+        occurrence: raised.occurrence,
+        channel: raised.channel.clone(),
+        class: raised.class,
+        difference: raised.difference(),
+        resolution,
+        approvers,
+    }
 }

@@ -30,7 +30,7 @@ fn s19_the_file_of_the_worked_day_differs_in_three_lines_and_the_bridge_closes()
     let sum: Balance = channel.books.open_breaks().into_iter().map(ReconciliationBreakRaised::difference).sum();
     let (ours, theirs) = (Balance::from(yuan("590.00")), Balance::from(yuan("539.00")));
     assert_eq!(ours + sum, theirs);
-    assert_eq!(channel.books.matched_lines(day(17)), 5);
+    assert_eq!(channel.matched(17), 5);
     assert_eq!(channel.balances(), ["619.00", "-30.00", "1.00"]);
 }
 
@@ -53,13 +53,13 @@ fn s21_the_same_file_again_has_no_effect_and_a_corrected_one_changes_only_what_i
     channel.file(17, "b", &lines);
     assert_eq!(channel.open(), ["B4 missing_in_ledger 30.00", "B5 timing -80.00"]);
     assert_eq!(channel.balances(), ["620.00", "-30.00", "0.00"]);
-    assert_eq!(channel.books.matched_lines(day(17)), 5, "those of the first file count no more");
+    assert_eq!(channel.matched(17), 5, "those of the first file count no more");
     assert_eq!(channel.file(17, "b", &lines), 0);
     // The first one after all.
     lines[5] = line("B7", "99.00");
     channel.file(17, "a", &lines);
     assert_eq!(channel.balances(), ["619.00", "-30.00", "1.00"]);
-    assert_eq!(channel.books.statement_of(day(17)).unwrap().0, 3);
+    assert_eq!(channel.books.statement_of(day(17)).unwrap().revision, 3);
 }
 
 /// A run that was cut off anywhere is completed by the next one.
@@ -108,13 +108,120 @@ fn a_number_that_stands_twice_is_a_repeat_in_one_file_and_across_days() {
     let mut channel = Channel::default();
     channel.paid(1, "t1", "10.00", 10);
     channel.file(10, "a", &[line("t1", "10.00"), line("t1", "10.00")]);
-    assert_eq!(channel.open(), ["t1#2 duplicate_in_channel 10.00"]);
-    channel.file(11, "b", &[line("t1", "10.00")]);
-    assert_eq!(channel.open(), ["t1#2 duplicate_in_channel 10.00"; 2]);
-    assert_eq!(channel.balances(), ["10.00", "0.00", "0.00"], "one number is one payment");
+    assert_eq!(channel.open(), ["t1 duplicate_in_channel 10.00"]);
+    channel.file(11, "b", &[line("t1", "10.00"), line("t1#2", "3.00")]);
+    assert_eq!(
+        channel.open(),
+        ["t1 duplicate_in_channel 10.00", "t1 duplicate_in_channel 10.00", "t1#2 missing_in_ledger 3.00"]
+    );
+    assert_eq!(channel.balances(), ["13.00", "-3.00", "0.00"], "one number is one payment");
     channel.file(10, "c", &[line("t1", "10.00")]);
-    channel.resolve("t1#2", &BreakDecision::ChannelCorrected, &["finance-2"]).unwrap();
-    assert_eq!(channel.open(), [""; 0]);
+    channel.resolve("t1", &BreakDecision::ChannelCorrected, &["finance-2"]).unwrap();
+    assert_eq!((channel.open(), channel.compare()), (vec!["t1#2 missing_in_ledger 3.00".to_owned()], 0));
+    // The payments of the tenth were those of the eleventh.
+    channel.file(10, "d", &[]);
+    assert_eq!((channel.open(), channel.matched(11)), (vec!["t1#2 missing_in_ledger 3.00".to_owned()], 1));
+}
+
+#[test]
+fn the_line_that_is_right_counts_and_not_the_first() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "100.00", 10).file(10, "a", &[line("t1", "99.00")]);
+    assert_eq!(channel.open(), ["t1 amount_channel_under -1.00"]);
+    channel.file(12, "b", &[line("t1", "100.00")]);
+    assert_eq!(channel.open(), ["t1 duplicate_in_channel 99.00"]);
+    assert_eq!(channel.balances(), ["100.00", "0.00", "0.00"]);
+}
+
+#[test]
+fn what_is_the_same_is_not_raised_again_whatever_else_is_read() {
+    let (mut channel, mut lines) = worked_day();
+    channel.file(17, "a", &lines);
+    for (date, file) in [(12, "b"), (13, "c")] {
+        assert_eq!(channel.file(date, file, &[]), 1, "that it was received");
+    }
+    let open = channel.books.open_breaks().into_iter().cloned().collect::<Vec<_>>();
+    lines.insert(0, line("B5", "80.00"));
+    channel.file(17, "d", &lines);
+    let left: Vec<_> = channel.books.open_breaks().into_iter().cloned().collect();
+    assert_eq!(left, [open[0].clone(), open[2].clone()], "in other places of the file, with other line numbers");
+}
+
+#[test]
+fn a_file_that_was_read_wrongly_and_is_read_again_is_another_statement() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "800.00", 10).file(10, "a", &[line("t1", "798.40")]);
+    assert_eq!(channel.open(), ["t1 amount_channel_under -1.60"]);
+    channel.file(10, "a", &[line("t1", "800.00")]);
+    assert_eq!((channel.open(), channel.balances()), (vec![], ["800.00", "0.00", "0.00"].map(Into::into)));
+    assert_eq!(channel.books.statement_of(day(10)).unwrap().revision, 2);
+    assert_eq!((channel.file(11, "b", &[]), channel.compare()), (1, 0));
+}
+
+#[test]
+fn a_statement_counts_once_all_its_lines_are_in_the_log() {
+    let mut whole = Channel::default();
+    whole.paid(1, "t1", "10.00", 10).paid(2, "t2", "20.00", 10);
+    let before = whole.log.len();
+    whole.file(10, "a", &[line("t1", "10.00"), line("t2", "20.00")]);
+    assert_eq!(whole.log.len(), before + 3);
+    for cut in before..whole.log.len() {
+        let mut channel = Channel::default();
+        whole.log[..cut].iter().for_each(|event| channel.append(event.clone()));
+        channel.file(11, "b", &[]);
+        assert_eq!((channel.open(), channel.matched(10)), (vec![], 0), "cut at {cut}");
+        channel.file(10, "a", &[line("t1", "10.00"), line("t2", "20.00")]);
+        assert_eq!((channel.open(), channel.matched(10)), (vec![], 2));
+    }
+}
+
+/// The number of an order, the amount, and the day of March.
+type Payment = (u8, &'static str, u32);
+
+/// Payments, and a file for each day, of a few numbers and amounts.
+fn random_facts(random: &mut Rng) -> (Vec<Payment>, Vec<(u32, Vec<Line>)>) {
+    const AMOUNTS: [&str; 2] = ["10.00", "11.00"];
+    let payments = (1..6).filter_map(|number| {
+        let (amount, date) = (random.choice(AMOUNTS)?, random.u32(10..14));
+        random.bool().then_some((number, amount, date))
+    });
+    let payments = payments.collect();
+    let mut line_of = |_| {
+        let (number, amount) = (format!("t{}", random.u8(1..6)), random.choice(AMOUNTS).unwrap());
+        if random.u8(..8) == 0 { refund_line(&number, amount) } else { line(&number, amount) }
+    };
+    let files = (10..14).map(|date| (date, (0..3).map(&mut line_of).collect())).collect();
+    (payments, files)
+}
+
+#[test]
+fn it_does_not_matter_in_which_order_files_and_payments_come() {
+    for seed in 0..300 {
+        let mut random = Rng::with_seed(seed);
+        let (payments, files) = random_facts(&mut random);
+        let found: Vec<_> = (0..4)
+            .map(|_| {
+                let mut channel = Channel::default();
+                let mut steps: Vec<usize> = (0..payments.len() + files.len()).collect();
+                random.shuffle(&mut steps);
+                for step in steps {
+                    match payments.get(step) {
+                        Some((number, amount, date)) => {
+                            channel.paid(*number, &format!("t{number}"), amount, *date);
+                        }
+                        None => {
+                            let (date, lines) = &files[step - payments.len()];
+                            channel.file(*date, &date.to_string(), lines);
+                        }
+                    }
+                }
+                channel.compare();
+                assert_eq!(channel.compare(), 0);
+                (channel.open(), channel.balances())
+            })
+            .collect();
+        assert!(found.iter().all(|other| *other == found[0]), "seed {seed}: {found:#?}");
+    }
 }
 
 #[test]
@@ -156,8 +263,34 @@ fn a_refund_is_known_by_the_channels_number_and_by_ours() {
         channel.file(10, "a", &[]);
         assert_eq!(channel.open(), ["C-1 timing 4.00"]);
         channel.file(11, "b", &[refund_line(&number, "4.00")]);
-        assert_eq!((channel.open(), channel.books.matched_lines(day(11))), (vec![], 1));
+        assert_eq!((channel.open(), channel.matched(11)), (vec![], 1));
     }
+}
+
+#[test]
+fn a_refund_under_both_its_numbers_is_one_refund_and_a_repeat() {
+    let mut channel = Channel::default();
+    let refund_id = Uuid::from_u128(1);
+    let completed = completed(refund_id, Channel::NAME, "4.00");
+    channel.told(1, RefundCompleted { channel_refund_no: Some("C-1".into()), ..completed });
+    let ours = Refund::request_no(refund_id);
+    channel.file(10, "a", &[refund_line("C-1", "4.00"), refund_line(&ours, "4.00")]);
+    assert_eq!(channel.open(), [format!("{ours} duplicate_in_channel -4.00")]);
+}
+
+#[test]
+fn refunds_to_which_the_channel_gives_one_number_are_as_many_as_they_are() {
+    let mut channel = Channel::default();
+    for (id, amount) in [(1, "4.00"), (2, "5.00")] {
+        let completed = completed(Uuid::from_u128(id), Channel::NAME, amount);
+        channel.told(1, RefundCompleted { channel_refund_no: Some("C-1".into()), ..completed });
+    }
+    channel.file(10, "a", &[]);
+    assert_eq!(channel.open(), ["C-1 timing 4.00", "C-1 timing 5.00"]);
+    channel.file(11, "b", &[refund_line("C-1", "5.00")]);
+    assert_eq!(channel.open(), ["C-1 timing 4.00"]);
+    channel.file(12, "c", &[refund_line("C-1", "4.00")]);
+    assert_eq!(channel.open(), [""; 0]);
 }
 
 /// The channel undid the payment `t1` of 10.00, of the tenth, on a day of March.
@@ -181,6 +314,58 @@ fn of_a_payment_that_was_reversed_on_its_day_the_channel_should_have_nothing() {
     assert_eq!(channel.open(), [""; 0]);
     channel.file(10, "b", &[line("t1", "10.00")]);
     assert_eq!(channel.open(), ["t1 missing_in_ledger 10.00"]);
+    let identified = BreakDecision::LateCapturePosted { order: card_order(9), method: Method::Netbank };
+    let posted = BreakRefusal::Posted(card_order(1).to_string());
+    assert_eq!(channel.resolve("t1", &identified, &["li"]), Err(posted), "it was, and went back");
+}
+
+#[test]
+fn a_payment_is_posted_to_an_order_for_which_it_can_be() {
+    use BreakRefusal::*;
+    let mut channel = Channel::default();
+    channel.file(10, "a", &[line("t1", "30.00"), Line { order_no: None, ..line("t2", "30.00") }]);
+    let late = |order: u8, method| BreakDecision::LateCapturePosted { order: card_order(order), method };
+    let as_netbank = late(9, Method::Netbank);
+    assert_eq!(channel.resolve("t1", &late(1, Method::Netbank), &["li"]), Err(OtherOrder(card_order(9).to_string())));
+    assert_eq!(channel.resolve("t1", &late(9, Method::Withholding), &["li"]), Err(OtherMethod));
+    assert_eq!(channel.resolve_for("t1", &as_netbank, &Default::default(), &["li"]), Err(NoRequest));
+    let mut other = World::at("10:00:00");
+    other.request(1, "30.00");
+    let refused = channel.resolve_for("t1", &as_netbank, other.order(1), &["li"]);
+    assert_eq!(refused, Err(OtherChannel(name("ums-pos"))));
+    channel.resolve("t1", &as_netbank, &["li"]).unwrap();
+    channel.resolve("t2", &late(1, Method::Netbank), &["li"]).unwrap();
+    assert_eq!((channel.open(), channel.compare()), (vec![], 0));
+}
+
+#[test]
+fn a_break_that_the_ledger_knows_better_by_now_is_not_for_a_person() {
+    let mut channel = Channel::default();
+    channel.file(10, "a", &[Line { order_no: None, ..line("t1", "30.00") }]);
+    channel.paid(2, "t1", "30.00", 10);
+    let posted = Err(BreakRefusal::Posted(card_order(2).to_string()));
+    let late = BreakDecision::LateCapturePosted { order: card_order(1), method: Method::Netbank };
+    assert_eq!(channel.resolve("t1", &late, &["li"]), posted);
+    assert_eq!(channel.resolve("t1", &BreakDecision::Refunded { method: Method::Netbank }, &["li"]), posted);
+    channel.compare();
+    assert_eq!((channel.open(), channel.endings()), (vec![], vec![BreakResolution::LateCapturePosted]));
+}
+
+#[test]
+fn a_refund_of_a_payment_of_nobody_that_was_cut_off_is_completed() {
+    let back = BreakDecision::Refunded { method: Method::Netbank };
+    let mut channel = Channel::default();
+    channel.file(10, "a", &[Line { order_no: None, ..line("t1", "30.00") }]);
+    let (before, id, by) = (channel.books.clone(), channel.break_of("t1"), [name("li")]);
+    channel.resolve("t1", &back, &["li"]).unwrap();
+    let mut cut = before.clone();
+    channel
+        .log
+        .iter()
+        .filter(|event| matches!(event.data, Data::PaymentCaptured(_)))
+        .for_each(|event| cut.apply(event));
+    assert_ne!(cut, before);
+    assert_eq!(resolve(&cut, id, &back, None, &by), resolve(&before, id, &back, None, &by));
 }
 
 #[test]
@@ -222,6 +407,22 @@ fn what_was_written_off_is_counted_when_the_channel_says_more() {
         (channel.open(), channel.balances()),
         (vec!["t1 amount_channel_under -30.00".into()], ["30.00", "0.00", "30.00"].map(Into::into))
     );
+
+    let mut channel = Channel::default();
+    channel.file(10, "a", &[line("t1", "30.00")]);
+    channel.resolve("t1", &BreakDecision::WrittenOff, &["li", "wang"]).unwrap();
+    channel.file(10, "b", &[]);
+    assert_eq!(
+        (channel.open(), channel.balances()),
+        (vec!["t1 amount_channel_under -30.00".into()], ["0.00", "0.00", "30.00"].map(Into::into)),
+        "the channel has taken it back"
+    );
+    channel.resolve("t1", &BreakDecision::WrittenOff, &["li", "wang"]).unwrap();
+    let pl = [OtherIncome, Loss].map(|code| channel.accounts.total(code).to_string());
+    assert_eq!(
+        (channel.compare(), channel.balances(), pl),
+        (0, ["0.00"; 3].map(Into::into), ["-30.00", "30.00"].map(Into::into))
+    );
 }
 
 #[test]
@@ -232,12 +433,15 @@ fn a_break_that_has_ended_or_ends_by_itself_is_not_for_a_person() {
     let id = channel.break_of("t2");
     channel.resolve("t2", &BreakDecision::ChannelCorrected, &["li"]).unwrap();
     assert_eq!(channel.file(10, "a", &[line("t2", "5.00")]), 0, "a person has settled it");
-    let by = ["li".to_owned()];
+    let by = [name("li")];
     assert_eq!(
-        resolve(&channel.books, id, &BreakDecision::ChannelCorrected, &by),
+        resolve(&channel.books, id, &BreakDecision::ChannelCorrected, None, &by),
         Err(BreakRefusal::Ended(BreakResolution::ChannelCorrected))
     );
-    assert_eq!(resolve(&channel.books, Uuid::nil(), &BreakDecision::ChannelCorrected, &by), Err(BreakRefusal::Unknown));
+    assert_eq!(
+        resolve(&channel.books, Uuid::nil(), &BreakDecision::ChannelCorrected, None, &by),
+        Err(BreakRefusal::Unknown)
+    );
     assert_eq!(
         channel.resolve("t1", &BreakDecision::ChannelCorrected, &["li"]),
         Err(BreakRefusal::EndsByItself(ReconciliationClass::Timing))
@@ -252,6 +456,6 @@ fn lines_that_add_up_to_more_than_an_event_can_say_are_refused() {
     let (declared_lines, declared_net) = (None, None);
     let statement =
         Statement { date: day(10), file_name: "a".into(), sha256: "a".into(), lines, declared_lines, declared_net };
-    let refused = reconcile(&Books::default(), &name(Channel::NAME), &statement, &Policy::default());
+    let refused = receive(&Books::default(), &name(Channel::NAME), &statement);
     assert_eq!(refused, Err(AmountError::TooLarge));
 }

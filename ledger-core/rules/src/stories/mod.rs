@@ -190,7 +190,7 @@ fn has_a_reason(refund: &RefundInitiated, before: &[&Data]) -> bool {
         RefundReason::AmountMismatch => captured.iter().any(|amount| Some(*amount) != requested),
         RefundReason::ConfirmationFailed | RefundReason::LateCapture => failed,
         RefundReason::OrderRejected => told(&|data| matches!(data, Data::OrderRejected(_))),
-        RefundReason::Customer | RefundReason::Dispute => {
+        RefundReason::Customer | RefundReason::Dispute | RefundReason::UnknownOrder => {
             told(&|data| matches!(data, Data::RefundRequested(asked) if asked.refund_id == refund.refund_id))
         }
     }

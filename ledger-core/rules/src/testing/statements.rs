@@ -1,17 +1,18 @@
 //! A channel that sends statements, and the books that follow from its log.
 
 use chrono::NaiveDate;
-use schemas::{Data, Event, OrderId, Stream, StreamKind, events::*};
+use schemas::{Data, Event, Name, OrderId, Stream, StreamKind, events::*};
 use uuid::Uuid;
 
-use super::{name, paid_by, yuan};
+use super::{World, name, paid_by, top_up, yuan};
 use crate::{
     LogTime,
     accounts::AccountCode::*,
     invariants,
+    order::Order,
     policy::Policy,
     postings::postings,
-    reconciliation::{self, Books, BreakDecision, BreakRefusal, Line, Statement, reconcile},
+    reconciliation::{self, Books, BreakDecision, BreakRefusal, Comparison, Ending, Line, Statement, receive},
 };
 
 pub fn day(number: u32) -> NaiveDate {
@@ -36,6 +37,13 @@ pub fn refund_line(number: &str, amount: &str) -> Line {
 
 pub fn card_order(number: u8) -> OrderId {
     OrderId::new(&Stream::new(StreamKind::Card, [1; 10]), [number; 8]).unwrap()
+}
+
+/// A top-up through this channel that nobody has paid.
+pub fn asked() -> Order {
+    let mut world = World::of(StreamKind::Card, "10:00:00");
+    world.read(1, top_up("30.00"));
+    world.order(1).clone()
 }
 
 /// A channel, its log, and the books that follow from it.
@@ -94,8 +102,18 @@ impl Channel {
             declared_lines: declared.map(|(lines, _)| lines),
             declared_net: declared.map(|(_, net)| net.parse().unwrap()),
         };
-        let events = reconcile(&self.books, &name(Self::NAME), &statement, &Policy::default()).unwrap();
-        self.of_the_channel(events)
+        let received = receive(&self.books, &name(Self::NAME), &statement).unwrap();
+        self.of_the_channel(received) + self.compare()
+    }
+
+    /// The events that a comparison brings, with the statements that were read.
+    pub fn compare(&mut self) -> usize {
+        let changes = Comparison::of(&self.books).changes(&name(Self::NAME), &Policy::default());
+        self.of_the_channel(changes)
+    }
+
+    pub fn matched(&self, date: u32) -> usize {
+        Comparison::of(&self.books).matched(day(date))
     }
 
     /// `B7 amount_channel_under -1.00` for each open break.
@@ -112,16 +130,28 @@ impl Channel {
         self.books.open_breaks().into_iter().find(of_it).unwrap().break_id
     }
 
+    /// Settles the break of this number; an order that is named was asked for through this channel.
     pub fn resolve(&mut self, number: &str, how: &BreakDecision, approvers: &[&str]) -> Result<(), BreakRefusal> {
-        let approvers: Vec<String> = approvers.iter().map(|name| (*name).to_owned()).collect();
-        for data in reconciliation::resolve(&self.books, self.break_of(number), how, &approvers)? {
-            match (how, data) {
-                (BreakDecision::LateCapturePosted { order, .. }, data @ Data::PaymentCaptured(_)) => {
-                    self.append(Event::about_order("/test", order, LogTime::UNIX_EPOCH.fixed_offset(), data));
-                }
-                (_, data) => _ = self.of_the_channel(vec![data]),
-            }
+        self.resolve_for(number, how, &asked(), approvers)
+    }
+
+    /// As [`Channel::resolve`], where this is what is known of the order.
+    pub fn resolve_for(
+        &mut self,
+        number: &str,
+        how: &BreakDecision,
+        order: &Order,
+        approvers: &[&str],
+    ) -> Result<(), BreakRefusal> {
+        let approvers: Vec<Name> = approvers.iter().map(|text| name(text)).collect();
+        let Ending { order, resolved } =
+            reconciliation::resolve(&self.books, self.break_of(number), how, Some(order), &approvers)?;
+        for (order, data) in
+            order.into_iter().flat_map(|(order, data)| data.into_iter().map(move |d| (order.clone(), d)))
+        {
+            self.append(Event::about_order("/test", &order, LogTime::UNIX_EPOCH.fixed_offset(), data));
         }
+        self.of_the_channel(vec![resolved.into()]);
         Ok(())
     }
 

@@ -94,7 +94,7 @@ fn nobody_reports_what_the_ledger_decides_or_does() {
             "ledger.refund.escalated.v1",
             "ledger.refund-file.exported.v1",
             "ledger.channel-statement.received.v1",
-            "ledger.statement-line.matched.v1",
+            "ledger.statement-line.received.v1",
             "ledger.reconciliation-break.raised.v1",
             "ledger.reconciliation-break.resolved.v1",
             "ledger.inbox-record.rejected.v1",

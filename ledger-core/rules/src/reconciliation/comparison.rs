@@ -1,0 +1,292 @@
+//! Books and statements side by side, and what should be open because of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
+
+use chrono::{Days, NaiveDate};
+use schemas::{
+    Balance, Data, Name, OrderId,
+    events::{
+        BreakResolution, ChannelStatementReceived, ReconciliationBreakRaised, ReconciliationClass,
+        StatementLineReceived,
+    },
+};
+use uuid::Uuid;
+
+use super::{Books, Key, NAMESPACE, books::Ours, decision::ended_by, key_of};
+use crate::policy::Policy;
+
+/// One payment or refund, as far as either side knows it.
+struct Item<'a> {
+    line: Option<&'a StatementLineReceived>,
+    ours: Option<&'a Ours>,
+    /// What was written off about it.
+    off: Option<Balance>,
+}
+
+/// The statements that count against the ledger.
+pub struct Comparison<'a> {
+    books: &'a Books,
+    items: Vec<Item<'a>>,
+    /// Lines whose number another line has had.
+    repeats: Vec<&'a StatementLineReceived>,
+    /// What was written off about lines that are in no statement any more.
+    off: BTreeMap<Key, (NaiveDate, Balance)>,
+}
+
+fn key(line: &StatementLineReceived) -> Key {
+    (line.side, line.number.clone())
+}
+
+impl<'a> Comparison<'a> {
+    /// Lines and transactions go together by their numbers; where several have one number, those of one amount first.
+    pub fn of(books: &'a Books) -> Self {
+        let standing = books.standing();
+        let mut by_key = BTreeMap::<&Key, Vec<usize>>::new();
+        for (place, ours) in standing.iter().enumerate() {
+            ours.keys().for_each(|key| by_key.entry(key).or_default().push(place));
+        }
+        let lines: Vec<_> = books.statements().flat_map(|statement| books.lines_of(statement.statement_id)).collect();
+        let (mut ours_of, mut has_line) = (vec![None; lines.len()], vec![false; standing.len()]);
+        for same_amount in [true, false] {
+            for (line, ours) in lines.iter().zip(&mut ours_of).filter(|(_, ours)| ours.is_none()) {
+                let fits =
+                    |place: &&usize| !has_line[**place] && (!same_amount || standing[**place].amount == line.amount);
+                if let Some(&place) = by_key.get(&key(line)).and_then(|places| places.iter().find(fits)) {
+                    (*ours, has_line[place]) = (Some(standing[place]), true);
+                }
+            }
+        }
+        let mut off = books.written_off();
+        let mut written_off = |keys: &mut dyn Iterator<Item = &Key>| {
+            keys.filter_map(|key| off.remove(key)).map(|(_, amount)| amount).reduce(|sum, amount| sum + amount)
+        };
+        let (mut items, mut repeats, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for (line, ours) in lines.into_iter().zip(ours_of) {
+            let key = key(line);
+            if ours.is_none() && (by_key.contains_key(&key) || seen.contains(&key)) {
+                repeats.push(line);
+                continue;
+            }
+            let off = written_off(&mut iter::once(&key).chain(ours.into_iter().flat_map(Ours::keys)));
+            items.push(Item { line: Some(line), ours, off });
+            seen.insert(key);
+        }
+        for (ours, _) in standing.into_iter().zip(has_line).filter(|(_, has_line)| !has_line) {
+            items.push(Item { line: None, ours: Some(ours), off: written_off(&mut ours.keys()) });
+        }
+        Self { books, items, repeats, off }
+    }
+
+    /// How many lines of a day's statement are captures or refunds of ours.
+    pub fn matched(&self, date: NaiveDate) -> usize {
+        let of_the_day = |item: &&Item<'_>| item.line.is_some_and(|line| line.statement_date == date);
+        self.items.iter().filter(of_the_day).filter(|item| item.ours.is_some()).count()
+    }
+
+    /// The events by which what is open becomes what should be: what is open and should not be ends, what should be and is
+    /// not is raised.
+    pub fn changes(&self, channel: &Name, policy: &Policy) -> Vec<Data> {
+        let mut found = self.differences(channel, policy);
+        let said = self.said();
+        let mut events = Vec::new();
+        for raised in self.books.open_breaks() {
+            match found.get(&raised.break_id) {
+                Some(now) if differs_alike(raised, now) => _ = found.remove(&raised.break_id),
+                Some(_) => events.push(end(raised, BreakResolution::Superseded)),
+                None => events.push(end(raised, how_gone(raised, &said))),
+            }
+        }
+        for found in found.into_values() {
+            let last = self.books.last_of(found.break_id);
+            // What a person has settled stays settled, until another statement says it again.
+            let is_settled = last.is_some_and(|(raised, ended)| {
+                ended.is_some_and(|ended| !ended.approvers.is_empty())
+                    && raised.revision == found.revision
+                    && differs_alike(raised, &found)
+            });
+            if !is_settled {
+                let occurrence = last.map_or(0, |(raised, _)| raised.occurrence) + 1;
+                events.push(Data::from(ReconciliationBreakRaised { occurrence, ..found }));
+            }
+        }
+        events
+    }
+
+    /// What the channel says about each number, whichever of its numbers that is.
+    fn said(&self) -> BTreeMap<Key, Balance> {
+        let mut said = BTreeMap::new();
+        for (item, line) in self.items.iter().filter_map(|item| Some((item, item.line?))) {
+            let keys = item.ours.into_iter().flat_map(|ours| ours.keys().cloned());
+            for key in iter::once(key(line)).chain(keys) {
+                said.entry(key).or_insert(line.signed());
+            }
+        }
+        said
+    }
+
+    fn differences(&self, channel: &Name, policy: &Policy) -> BTreeMap<Uuid, ReconciliationBreakRaised> {
+        let mut found = BTreeMap::new();
+        let mut add = |raised: ReconciliationBreakRaised| {
+            // Several things may have one number.
+            let ids = (1..).map(|place| break_id(channel, &raised, place));
+            if let Some(break_id) = ids.into_iter().find(|id| !found.contains_key(id)) {
+                found.insert(break_id, ReconciliationBreakRaised { break_id, channel: channel.clone(), ..raised });
+            }
+        };
+        self.items.iter().filter_map(|item| self.difference(item, channel, policy)).for_each(&mut add);
+        self.off.iter().filter_map(|(key, off)| self.left(key, *off, channel)).for_each(&mut add);
+        for line in &self.repeats {
+            let repeat = about(line, ReconciliationClass::DuplicateInChannel, channel);
+            add(ReconciliationBreakRaised { revision: self.revision(line.statement_date), ..repeat });
+        }
+        self.books.statements().filter_map(control_total).for_each(&mut add);
+        found
+    }
+
+    fn revision(&self, date: NaiveDate) -> u16 {
+        self.books.statement_of(date).map_or(0, |statement| statement.revision)
+    }
+
+    /// What differs about one payment or refund.
+    fn difference(&self, item: &Item<'_>, channel: &Name, policy: &Policy) -> Option<ReconciliationBreakRaised> {
+        let ledger_amount = match (item.ours, item.off) {
+            (None, None) => None,
+            (ours, off) => Some(ours.map(Ours::signed).unwrap_or_default() + off.unwrap_or_default()),
+        };
+        let channel_amount = item.line.map(StatementLineReceived::signed);
+        if ledger_amount.unwrap_or_default() == channel_amount.unwrap_or_default() {
+            return None;
+        }
+        let raised = match (item.line, item.ours) {
+            (Some(line), ours) => {
+                let is_an_order = |order: &String| order.parse::<OrderId>().is_ok();
+                let class = match ledger_amount {
+                    Some(amount) => over_or_under(amount, line.signed()),
+                    None if line.order_no.as_ref().is_some_and(is_an_order) => ReconciliationClass::MissingInLedger,
+                    None => ReconciliationClass::UnknownOrder,
+                };
+                let order_no = ours.map(|ours| ours.order.clone()).or_else(|| line.order_no.clone());
+                ReconciliationBreakRaised { order_no, ..about(line, class, channel) }
+            }
+            // It is absent once the statement of its day is here, and missing once its time is over.
+            (None, Some(ours)) => {
+                self.books.statement_of(ours.business_date)?;
+                let grace = Days::new(policy.statement_grace_days.into());
+                let grace_until = ours.business_date.checked_add_days(grace).unwrap_or(ours.business_date);
+                let class = match self.books.last_day() < Some(grace_until) {
+                    true => ReconciliationClass::Timing,
+                    false => ReconciliationClass::MissingInChannel,
+                };
+                ReconciliationBreakRaised {
+                    order_no: Some(ours.order.clone()),
+                    grace_until: (class == ReconciliationClass::Timing).then_some(grace_until),
+                    ..blank(channel, ours.business_date, class, Some(&ours.key))
+                }
+            }
+            (None, None) => return None,
+        };
+        let revision = self.revision(raised.statement_date);
+        Some(ReconciliationBreakRaised { revision, ledger_amount, channel_amount, ..raised })
+    }
+
+    /// The ledger has what was written off, and the channel has nothing any more.
+    fn left(
+        &self,
+        key: &Key,
+        (date, amount): (NaiveDate, Balance),
+        channel: &Name,
+    ) -> Option<ReconciliationBreakRaised> {
+        (!amount.is_zero()).then(|| ReconciliationBreakRaised {
+            revision: self.revision(date),
+            ledger_amount: Some(amount),
+            ..blank(channel, date, over_or_under(amount, Balance::ZERO), Some(key))
+        })
+    }
+}
+
+fn over_or_under(ledger: Balance, channel: Balance) -> ReconciliationClass {
+    match ledger < channel {
+        true => ReconciliationClass::AmountChannelOver,
+        false => ReconciliationClass::AmountChannelUnder,
+    }
+}
+
+fn blank(
+    channel: &Name,
+    statement_date: NaiveDate,
+    class: ReconciliationClass,
+    key: Option<&Key>,
+) -> ReconciliationBreakRaised {
+    ReconciliationBreakRaised {
+        break_id: Uuid::nil(),
+        occurrence: 0,
+        channel: channel.clone(),
+        statement_date,
+        revision: 0,
+        class,
+        side: key.map(|(side, _)| *side),
+        number: key.map(|(_, number)| number.clone()),
+        line_no: None,
+        order_no: None,
+        ledger_amount: None,
+        channel_amount: None,
+        grace_until: None,
+    }
+}
+
+/// What a line says, and the ledger does not.
+fn about(line: &StatementLineReceived, class: ReconciliationClass, channel: &Name) -> ReconciliationBreakRaised {
+    ReconciliationBreakRaised {
+        line_no: Some(line.line_no),
+        order_no: line.order_no.clone(),
+        channel_amount: Some(line.signed()),
+        ..blank(channel, line.statement_date, class, Some(&key(line)))
+    }
+}
+
+/// The lines of a statement are not what it says itself.
+fn control_total(statement: &ChannelStatementReceived) -> Option<ReconciliationBreakRaised> {
+    let net = statement.payments - statement.refunds;
+    let agrees = statement.declared_lines.is_none_or(|declared| declared == statement.lines)
+        && statement.declared_net.is_none_or(|declared| declared == net);
+    (!agrees).then(|| ReconciliationBreakRaised {
+        revision: statement.revision,
+        ledger_amount: Some(net),
+        channel_amount: Some(statement.declared_net.unwrap_or(net)),
+        ..blank(&statement.channel, statement.statement_date, ReconciliationClass::ControlTotal, None)
+    })
+}
+
+/// What differs about one number on one day is one break, however it changes; a repeat of the number is another.
+fn break_id(channel: &Name, raised: &ReconciliationBreakRaised, place: u32) -> Uuid {
+    let repeat = if raised.class == ReconciliationClass::DuplicateInChannel { "repeat " } else { "" };
+    let side = raised.side.map_or("statement", |side| side.as_str());
+    let (date, number) = (raised.statement_date, raised.number.as_deref().unwrap_or_default());
+    Uuid::new_v5(&NAMESPACE, format!("{channel}/{date}/{repeat}{place}/{side}/{number}").as_bytes())
+}
+
+/// Whether two say the same, whichever revision and line says it.
+fn differs_alike(one: &ReconciliationBreakRaised, other: &ReconciliationBreakRaised) -> bool {
+    let (occurrence, revision, line_no) = (other.occurrence, other.revision, other.line_no);
+    *other == ReconciliationBreakRaised { occurrence, revision, line_no, ..one.clone() }
+}
+
+/// Why a break is gone: the channel says something else than it did, or else the ledger does.
+fn how_gone(raised: &ReconciliationBreakRaised, said: &BTreeMap<Key, Balance>) -> BreakResolution {
+    let now = key_of(raised).and_then(|key| said.get(&key).copied());
+    match (raised.class, raised.channel_amount) {
+        (ReconciliationClass::ControlTotal | ReconciliationClass::DuplicateInChannel, _) => {
+            BreakResolution::ChannelCorrected
+        }
+        (_, before) if before == now => BreakResolution::LateCapturePosted,
+        (_, None) => BreakResolution::Timing,
+        (_, Some(_)) => BreakResolution::ChannelCorrected,
+    }
+}
+
+fn end(raised: &ReconciliationBreakRaised, resolution: BreakResolution) -> Data {
+    Data::from(ended_by(raised, resolution, Vec::new()))
+}
