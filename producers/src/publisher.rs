@@ -77,7 +77,7 @@ pub fn check_size(event: &Event, clock: &Clock) -> Result<(), Refusal> {
 pub fn record(event: &Event, clock: &Clock) -> NewRecord {
     NewRecord {
         key: event.stream.to_string(),
-        headers: event.headers().into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(),
+        headers: event.headers().into_iter().collect(),
         value: event.value(),
         timestamp: clock.stamp(),
     }

@@ -141,7 +141,7 @@ impl Bed {
     fn append(&self) {
         let record = |number: usize| NewRecord {
             key: format!("key-{number}"),
-            headers: Vec::new(),
+            headers: Default::default(),
             value: Vec::new(),
             timestamp: None,
         };
@@ -348,7 +348,7 @@ async fn an_append_that_hangs_does_not_keep_others_from_appending_for_long() -> 
         move || frost.waits_until_frozen()
     })
     .await?;
-    let record = NewRecord { key: "key".to_owned(), headers: Vec::new(), value: Vec::new(), timestamp: None };
+    let record = NewRecord { key: "key".to_owned(), headers: Default::default(), value: Vec::new(), timestamp: None };
     let began = Instant::now();
     let answer = world.house.log.append(world.house.events_topic(), vec![record]).await.remove(0);
     let took = began.elapsed();

@@ -29,7 +29,7 @@ async fn paid(stage: &Stage, order: &OrderId) -> Result<()> {
 async fn scribble(stage: &Stage, stream: &Stream) -> Result<Position> {
     let record = NewRecord {
         key: stream.to_string(),
-        headers: Vec::new(),
+        headers: Default::default(),
         value: b"no event".to_vec(),
         timestamp: stage.house.clock.stamp(),
     };

@@ -113,7 +113,8 @@ async fn an_inbox_takes_what_is_good_and_keeps_a_refusal_of_the_rest() -> Result
     let value = |text: &str| text.as_bytes().to_vec();
     let with_header = |name: &str, text: &str| {
         with(&|record| {
-            record.headers.iter_mut().filter(|header| header.0 == name).for_each(|header| header.1 = value(text))
+            let other = |header: &str, value| if header == name { text.as_bytes() } else { value };
+            record.headers = good.headers.iter().map(|(header, value)| (header, other(header, value))).collect();
         })
     };
     let three_decimals = String::from_utf8_lossy(&good.value).replace("100.00", "100.001");

@@ -19,7 +19,7 @@ pub fn event(record: &Record) -> Result<Event, Refusal> {
     if record.headers.iter().all(|(name, _)| !name.starts_with("ce_")) {
         return refused("a record has ce_ headers, or the content-type application/cloudevents+json");
     }
-    Event::from_binary(record.headers(), &record.value)
+    Event::from_binary(record.headers.iter(), &record.value)
 }
 
 fn content_type(record: &Record) -> String {

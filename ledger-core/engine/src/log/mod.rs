@@ -11,12 +11,14 @@ use futures_util::future::BoxFuture;
 pub use schemas::Position;
 use schemas::{Event, Refusal};
 
+mod headers;
 pub mod kafka;
 pub mod memory;
 mod open;
 mod partition;
 pub mod postgres;
 
+pub use headers::Headers;
 pub(crate) use open::percent_decoded;
 pub use open::{check, open};
 pub use partition::partition_of;
@@ -31,7 +33,7 @@ const POLL_BYTES_MAX: usize = 8 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRecord {
     pub key: String,
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: Headers,
     pub value: Vec<u8>,
     /// Only heeded where the topic keeps its producers' time (simulated days); otherwise the log's own clock counts.
     pub timestamp: Option<DateTime<Utc>>,
@@ -45,13 +47,13 @@ impl NewRecord {
         // Attributes, the deltas of timestamp and offset, and the record's own length.
         const RECORD_HEAD: usize = 8;
         let sized = |bytes: usize| varint_size(bytes) + bytes;
-        let headers: usize = self.headers.iter().map(|(name, value)| sized(name.len()) + sized(value.len())).sum();
+        let header = |(name, value): (&str, &[u8])| sized(name.len()) + sized(value.len());
         BATCH_HEAD
             + RECORD_HEAD
             + sized(self.key.len())
             + sized(self.value.len())
-            + varint_size(self.headers.len())
-            + headers
+            + varint_size(self.headers.iter().count())
+            + self.headers.iter().map(header).sum::<usize>()
     }
 
     /// Refuses a record that no engine takes, before anything of it is sent.
@@ -74,18 +76,14 @@ pub struct Record {
     /// The log's time of the append, in milliseconds.
     pub timestamp: DateTime<Utc>,
     pub key: Vec<u8>,
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: Headers,
     pub value: Vec<u8>,
 }
 
 impl Record {
-    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
-    }
-
     /// The event that it is, or why it is none.
     pub fn event(&self) -> Result<Event, Refusal> {
-        Event::from_record(&self.key, self.headers(), &self.value)
+        Event::from_record(&self.key, self.headers.iter(), &self.value)
     }
 }
 

@@ -37,11 +37,11 @@ pub fn positions_are_contiguous_and_as_answered(bed: &Bed) {
 
 pub fn records_come_back_as_they_were(bed: &Bed) {
     let topic = bed.topic(1);
-    let header = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+    let headers: [(&str, &[u8]); 4] = [("b", b"2"), ("a", b"1"), ("b", &[0, 255, 0]), ("empty", b"")];
     let appended = vec![
         NewRecord {
             key: "loan:学费".to_owned(),
-            headers: vec![header("b", b"2"), header("a", b"1"), header("b", &[0, 255, 0]), header("empty", b"")],
+            headers: headers.into_iter().collect(),
             value: "{\"amount\":\"12.50\"}".into(),
             timestamp: None,
         },
@@ -81,7 +81,7 @@ pub fn the_key_decides_the_partition(bed: &Bed) {
 
 pub fn a_huge_record_is_refused_and_the_largest_is_taken(bed: &Bed) {
     let topic = bed.topic(1);
-    let empty = NewRecord { headers: vec![("name".to_owned(), vec![1; 100])], ..record("key", "") };
+    let empty = NewRecord { headers: [("name", [1; 100])].into_iter().collect(), ..record("key", "") };
     // Nothing that a compression could make smaller. The length of the value itself takes two bytes more.
     let noise: Vec<u8> =
         (0..RECORD_BYTES_MAX as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8).collect();

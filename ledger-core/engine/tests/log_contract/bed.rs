@@ -102,7 +102,7 @@ pub fn beginnings(partitions: i32) -> Vec<Position> {
 }
 
 pub fn record(key: &str, value: impl Into<Vec<u8>>) -> NewRecord {
-    NewRecord { key: key.to_owned(), headers: Vec::new(), value: value.into(), timestamp: None }
+    NewRecord { key: key.to_owned(), headers: Default::default(), value: value.into(), timestamp: None }
 }
 
 /// `count` records with the numbers from 0 as values, spread over `keys` keys.

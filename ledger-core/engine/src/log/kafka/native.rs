@@ -17,6 +17,8 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
+use crate::log::Headers;
+
 /// What librdkafka gave us to keep, and how it takes it back.
 struct Owned<T> {
     pointer: *mut T,
@@ -102,14 +104,15 @@ fn succeeded(code: RDKafkaErrorCode) -> Result<(), RDKafkaErrorCode> {
 
 /// The headers of a message. What is not UTF-8 in a name is replaced by U+FFFD, so that it is not taken for a
 /// known one; a value that is missing is empty.
-pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
+pub(super) fn headers(message: &BorrowedMessage<'_>) -> Headers {
     let none = native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
     let mut list = ptr::null_mut();
     // SAFETY: the message lives while it is borrowed, and owns its list of headers.
     if unsafe { native::rd_kafka_message_headers(message.ptr(), &mut list) } != none {
-        return Vec::new();
+        return Headers::default();
     }
-    let header = |index: usize| {
+    let mut headers = Headers::default();
+    let mut copy = |index: usize| {
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
         // SAFETY: librdkafka checks the index; where it answers without an error, `name` is a C string and `value` is
         // null or has `size` bytes, and both belong to the message, which outlives the copies made here.
@@ -118,8 +121,10 @@ pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
                 return None;
             }
             let bytes = if value.is_null() { &[][..] } else { slice::from_raw_parts(value.cast::<u8>(), size) };
-            Some((CStr::from_ptr(name).to_string_lossy().into_owned(), bytes.to_vec()))
+            headers.push(&CStr::from_ptr(name).to_string_lossy(), bytes);
+            Some(())
         }
     };
-    (0..).map_while(header).collect()
+    (0..).map_while(&mut copy).for_each(drop);
+    headers
 }

@@ -106,12 +106,10 @@ impl Appender {
 
     fn send(&self, topic: &str, partition: i32, record: &NewRecord, ticket: Ticket) -> Result<(), NotSent> {
         let size = ticket.size;
-        let headers = record
-            .headers
-            .iter()
-            .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (name, value)| {
-                headers.insert(Header { key: name, value: Some(value) })
-            });
+        let count = record.headers.iter().count();
+        let headers = record.headers.iter().fold(OwnedHeaders::new_with_capacity(count), |headers, (name, value)| {
+            headers.insert(Header { key: name, value: Some(value) })
+        });
         let mut message = BaseRecord::with_opaque_to(topic, Box::new(ticket))
             .partition(partition)
             .key(record.key.as_bytes())

@@ -9,8 +9,8 @@ use std::{
 
 use postgres::{Client, Row, Statement, fallible_iterator::FallibleIterator as _};
 
-use super::{CHANNEL, LogError, Position, Reader, Source, encoding, failed, topics};
-use crate::log::{POLL_BYTES_MAX, Record};
+use super::{CHANNEL, LogError, Position, Reader, Source, failed, topics};
+use crate::log::{Headers, POLL_BYTES_MAX, Record};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -242,7 +242,7 @@ fn record(row: &Row) -> Result<Record, LogError> {
         position,
         timestamp: row.get(2),
         key: row.get(3),
-        headers: encoding::headers(row.get(4)).ok_or_else(broken)?,
+        headers: Headers::from_bytes(row.get(4)).ok_or_else(broken)?,
         value: row.get(5),
     })
 }

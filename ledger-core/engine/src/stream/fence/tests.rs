@@ -14,7 +14,13 @@ fn open(client: &mut Client, url: &str) -> Fence {
 
 fn record(offset: i64) -> Record {
     let position = Position { partition: 0, offset };
-    Record { position, timestamp: DateTime::UNIX_EPOCH, key: Vec::new(), headers: Vec::new(), value: Vec::new() }
+    Record {
+        position,
+        timestamp: DateTime::UNIX_EPOCH,
+        key: Vec::new(),
+        headers: Default::default(),
+        value: Vec::new(),
+    }
 }
 
 /// Moves the fence past one record, in a transaction of its own.
