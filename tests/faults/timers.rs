@@ -1,6 +1,7 @@
 //! A request lapses by the log's time: an outage expires nobody falsely, and forgets nobody.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +11,8 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use ledger::config::Config;
 use producers::coordinator;
-use schemas::{Data, OrderId};
+use schemas::{Data, Event, OrderId};
+use uuid::Uuid;
 
 use crate::{
     audit,
@@ -50,7 +52,8 @@ async fn start(world: &World) -> Result<(Vec<Process>, Process)> {
 struct Story {
     expires_at: Option<DateTime<Utc>>,
     captured_at: Option<DateTime<Utc>>,
-    expired: usize,
+    /// A decision whose append was not acknowledged stands in the log twice, and is one.
+    expired: BTreeSet<Uuid>,
 }
 
 impl Story {
@@ -65,17 +68,17 @@ async fn story(world: &World, order: &OrderId) -> Result<Story> {
     for record in world.log().await? {
         let event = audit::event(&record);
         if event.subject == order.as_str() {
-            note(&mut story, &event.data, record.timestamp);
+            note(&mut story, &event, record.timestamp);
         }
     }
     Ok(story)
 }
 
-fn note(story: &mut Story, data: &Data, recorded_at: DateTime<Utc>) {
-    match data {
+fn note(story: &mut Story, event: &Event, recorded_at: DateTime<Utc>) {
+    match &event.data {
         Data::OrderAccepted(accepted) => story.expires_at = Some(accepted.expires_at.to_utc()),
         Data::PaymentCaptured(_) => story.captured_at = story.captured_at.or(Some(recorded_at)),
-        Data::OrderExpired(_) => story.expired += 1,
+        Data::OrderExpired(_) => _ = story.expired.insert(event.id),
         _ => {}
     }
 }
@@ -87,13 +90,13 @@ async fn status(world: &World, order: &OrderId) -> Result<String> {
 async fn ends_completed(world: &World, order: &OrderId) -> Result<()> {
     let story = story(world, order).await?;
     assert!(story.is_in_time(), "the test was too slow: {story:?}");
-    assert_eq!((status(world, order).await?.as_str(), story.expired), ("completed", 0), "{story:?}");
+    assert_eq!((status(world, order).await?.as_str(), story.expired.len()), ("completed", 0), "{story:?}");
     Ok(())
 }
 
 async fn ends_expired(world: &World, order: &OrderId) -> Result<()> {
     let story = story(world, order).await?;
-    assert_eq!((status(world, order).await?.as_str(), story.expired), ("expired", 1), "{story:?}");
+    assert_eq!((status(world, order).await?.as_str(), story.expired.len()), ("expired", 1), "{story:?}");
     Ok(())
 }
 
@@ -229,13 +232,13 @@ async fn an_order_expires_exactly_if_no_payment_is_in_the_log_in_time() -> Resul
     let mut stories = std::collections::BTreeMap::<String, Story>::new();
     for record in world.log().await? {
         let event = audit::event(&record);
-        note(stories.entry(event.subject).or_default(), &event.data, record.timestamp);
+        note(stories.entry(event.subject.clone()).or_default(), &event, record.timestamp);
     }
     let in_time = orders.iter().filter(|order| stories[order.as_str()].is_in_time()).count();
     eprintln!("{in_time} of {ORDERS} payments were in time");
     for order in &orders {
         let story = &stories[order.as_str()];
-        assert_eq!(story.expired, usize::from(!story.is_in_time()), "{order}: {story:?}");
+        assert_eq!(story.expired.len(), usize::from(!story.is_in_time()), "{order}: {story:?}");
         assert_eq!(status(&world, order).await?, "completed", "a late payment asks the bank as well");
     }
     audit::nothing_is_left_over(&world).await
