@@ -8,14 +8,19 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use engine::{clock::Clock, tls::Trust};
 use producers::{
     door::Source,
+    reconciliation::Reconciled,
     sandbox::{Capture, PaymentRequest, Sandbox, SandboxConfig, Script},
     signature::{Secret, timestamped},
+    statement::{self, StatementFormat},
 };
 use reqwest::StatusCode;
-use rules::business_day::shanghai;
+use rules::{
+    business_day::shanghai,
+    reconciliation::{Books, BreakDecision},
+};
 use schemas::{
     Amount, Data, Event, Name, OrderId, Stream, StreamKind,
-    events::{Evidence, Method, PaymentCaptured},
+    events::{Evidence, Method, PaymentCaptured, ReconciliationBreakRaised},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -272,6 +277,36 @@ impl Stage {
         let (status, answer) = self.report(source, events).await?;
         ensure!(status.is_success(), "{source} was refused: {status} {answer}");
         Ok(())
+    }
+
+    /// Compares the channel's statement of a day, of these payments and amounts, with the ledger.
+    pub async fn reconcile(&self, channel: &str, date: &str, lines: &[(&Capture, &str)]) -> Result<Reconciled> {
+        let line = |(capture, amount): &(&Capture, &str)| {
+            format!("{},{amount},,{},payment\n", capture.channel_txn_no, capture.order_no)
+        };
+        self.compare(channel, date, &lines.iter().map(line).collect::<String>()).await
+    }
+
+    /// As [`Stage::reconcile`], of these lines as text.
+    pub async fn compare(&self, channel: &str, date: &str, lines: &str) -> Result<Reconciled> {
+        let text = format!("number,amount,fee,order,kind\n{lines}");
+        let format = StatementFormat::default();
+        let read = statement::read(text.as_bytes(), date.parse()?, &format!("{channel}_{date}.csv"), &format)?;
+        let policy = &self.house.config.policy;
+        let found = self.house.reconciler().reconcile(&channel.parse()?, Some(&read), policy).await?;
+        self.rest().await?;
+        Ok(found)
+    }
+
+    /// A person says whose payment it is that only the statement has.
+    pub async fn identify(&self, books: &Books, payment: &Capture) -> Result<()> {
+        let of_it = |raised: &&ReconciliationBreakRaised| raised.number.as_ref() == Some(&payment.channel_txn_no);
+        let raised = books.open_breaks().into_iter().find(of_it).context("the statement differs in no such payment")?;
+        let (order, method) = (payment.order_no.clone(), payment.method);
+        let identified = BreakDecision::LateCapturePosted { order, method };
+        let approvers = ["finance-2".parse()?];
+        self.house.reconciler().resolve(&payment.channel, raised.break_id, &identified, &approvers).await?;
+        self.rest().await
     }
 
     /// An event about an order, that happens now.

@@ -1,6 +1,6 @@
 //! Reading the reports: orders, balances, and the balances as they were.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use deadpool_postgres::{
     Client, Pool,
     tokio_postgres::{IsolationLevel, Row},
@@ -159,6 +159,14 @@ pub async fn active_schema(client: &Client) -> Result<String, QueryError> {
 pub async fn open_breaks(pool: &Pool, subject: &str) -> Result<Vec<String>, QueryError> {
     let sql = "select class from finance.breaks where subject = $1 and open order by class";
     Ok(pool.get().await?.query(sql, &[&subject]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// What the ledger expects the channels whose names begin so to settle for a day, in yuan: their fees, and what is left.
+pub async fn settlement(pool: &Pool, channels: &str, day: NaiveDate) -> Result<(String, String), QueryError> {
+    let sql = "select coalesce(sum(fees), 0)::numeric(18, 2)::text, coalesce(sum(net), 0)::numeric(18, 2)::text
+               from finance.settlement_days where starts_with(channel, $1) and business_date = $2";
+    let row = pool.get().await?.query_one(sql, &[&channels, &day]).await?;
+    Ok((row.get(0), row.get(1)))
 }
 
 /// What a student owes in all, in yuan.

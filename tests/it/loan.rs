@@ -223,6 +223,20 @@ async fn s08_a_contract_is_repaid_once_a_day() -> Result<()> {
     assert_eq!(stage.ask(&Ask::new(POS, "K", "50.00", "second")).await?.verdict, "DAILY_LIMIT");
     stage.accepted(&Ask::new(POS, "K2", "50.00", "other contract")).await?;
     stage.wait(14 * 3600).await?;
+    let locked = stage.ask(&Ask::new(POS, "K", "50.00", "after midnight")).await?;
+    assert_eq!(locked.verdict, "BOOKING_LOCK", "until the bank has booked it, on D+2");
+    stage.wait(24 * 3600).await?;
+    stage.accepted(&Ask::new(POS, "K", "50.00", "booked")).await?;
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_without_the_lock_a_contract_is_open_again_after_midnight() -> Result<()> {
+    let mut config = ledger_tests::config().await?;
+    config.policy.booking_lock = false;
+    let stage = Stage::open(config, ledger_tests::monday("10:00:00")?).await?;
+    paid(&stage, POS, "K", "100.00", Script::default()).await?;
+    stage.wait(14 * 3600).await?;
     stage.accepted(&Ask::new(POS, "K", "50.00", "after midnight")).await?;
     stage.close().await
 }

@@ -25,42 +25,11 @@ use crate::{
     selling::{BESTPAY, top_up, topped_up},
 };
 
-/// Reads a statement of one day with these lines, each of a payment's number, its amount and its order, and lets the job run.
-pub(crate) async fn reconcile(
-    stage: &Stage,
-    channel: &str,
-    date: &str,
-    lines: &[(&Capture, &str)],
-) -> Result<Reconciled> {
-    let line = |(capture, amount): &(&Capture, &str)| {
-        format!("{},{amount},,{},payment\n", capture.channel_txn_no, capture.order_no)
-    };
-    compare(stage, channel, date, &lines.iter().map(line).collect::<String>()).await
-}
-
-async fn compare(stage: &Stage, channel: &str, date: &str, lines: &str) -> Result<Reconciled> {
-    let text = format!("number,amount,fee,order,kind\n{lines}");
-    let read = statement::read(text.as_bytes(), date.parse()?, "statement.csv", &StatementFormat::default())?;
-    let (reconciler, policy) = (stage.house.reconciler(), &stage.house.config.policy);
-    let found = reconciler.reconcile(&channel.parse()?, Some(&read), policy).await?;
-    stage.rest().await?;
-    Ok(found)
-}
-
 /// The break about the payment of this number.
 fn break_of(books: &Books, number: &str) -> Result<Uuid> {
     let open = books.open_breaks();
     let found = open.iter().find(|raised| raised.number.as_deref() == Some(number));
     Ok(found.with_context(|| format!("no break of {number}"))?.break_id)
-}
-
-/// A person says whose payment it is that only the statement has.
-pub(crate) async fn identify(stage: &Stage, books: &Books, payment: &Capture) -> Result<()> {
-    let order = payment.order_no.clone();
-    let identified = BreakDecision::LateCapturePosted { order, method: payment.method };
-    let break_id = break_of(books, &payment.channel_txn_no)?;
-    settle(stage, &payment.channel, break_id, &identified).await?;
-    stage.rest().await
 }
 
 async fn settle(
@@ -97,7 +66,7 @@ async fn a_day_is_reconciled_and_what_differed_is_settled_to_the_fen() -> Result
     assert_eq!(balances(&stage, ACCOUNTS).await?, ["280.00", "0.00", "0.00", "-280.00", "0.00"]);
 
     let first = [(&b1, "100.00"), (&b4, "30.00"), (&b7, "99.00")];
-    let books = reconcile(&stage, BESTPAY, "2025-03-10", &first).await?.books;
+    let books = stage.reconcile(BESTPAY, "2025-03-10", &first).await?.books;
     let found = ["amount_channel_under -1.00", "missing_in_ledger 30.00", "timing -80.00 in its grace"];
     assert_eq!(
         (differences(&stage).await?, Comparison::of(&books).matched("2025-03-10".parse()?)),
@@ -105,26 +74,26 @@ async fn a_day_is_reconciled_and_what_differed_is_settled_to_the_fen() -> Result
     );
     assert_eq!(balances(&stage, ACCOUNTS).await?, ["309.00", "-30.00", "1.00", "-280.00", "0.00"]);
 
-    identify(&stage, &books, &b4).await?;
+    stage.identify(&books, &b4).await?;
     // The coordinator did with it what it does with any late capture.
     assert_eq!(status(&stage, &unknown).await?, "completed");
     assert_eq!(balances(&stage, ACCOUNTS).await?, ["309.00", "0.00", "1.00", "-310.00", "0.00"]);
     assert_eq!(breaks(&stage).await?, ["amount_channel_under"]);
 
     let ends = stage.house.ends().await?;
-    assert_eq!(reconcile(&stage, BESTPAY, "2025-03-10", &first).await?.appended, 0);
+    assert_eq!(stage.reconcile(BESTPAY, "2025-03-10", &first).await?.appended, 0);
     assert_eq!(stage.house.ends().await?, ends, "the same file again has no effect");
 
     let corrected = [(&b1, "100.00"), (&b4, "30.00"), (&b7, "100.00")];
-    reconcile(&stage, BESTPAY, "2025-03-10", &corrected).await?;
+    stage.reconcile(BESTPAY, "2025-03-10", &corrected).await?;
     assert_eq!(differences(&stage).await?, ["timing -80.00 in its grace"]);
     assert_eq!(balances(&stage, ACCOUNTS).await?, ["310.00", "0.00", "0.00", "-310.00", "0.00"]);
 
-    reconcile(&stage, BESTPAY, "2025-03-11", &[(&b5, "80.00")]).await?;
+    stage.reconcile(BESTPAY, "2025-03-11", &[(&b5, "80.00")]).await?;
     assert_eq!(differences(&stage).await?, [""; 0]);
     assert_eq!(balances(&stage, ACCOUNTS).await?, ["310.00", "0.00", "0.00", "-310.00", "0.00"]);
 
-    let early = reconcile(&stage, BESTPAY, "2025-03-12", &[]).await.map(|_| ()).unwrap_err().to_string();
+    let early = stage.reconcile(BESTPAY, "2025-03-12", &[]).await.map(|_| ()).unwrap_err().to_string();
     assert!(early.contains("2025-03-12 is still to come"), "{early}");
 
     let work = rebuild::work(&stage.house);
@@ -146,7 +115,7 @@ async fn a_payment_that_only_the_statement_has_is_posted_once_whoever_says_whose
     let (paid, other) = (paid_in_silence(&stage, "B1").await?, paid_in_silence(&stage, "B2").await?);
     stage.wait(86_400).await?;
     let line = format!("{},30.00,,,payment\n", paid.channel_txn_no);
-    let books = compare(&stage, BESTPAY, "2025-03-10", &line).await?.books;
+    let books = stage.compare(BESTPAY, "2025-03-10", &line).await?.books;
     let break_id = break_of(&books, &paid.channel_txn_no)?;
     let late = |order: &OrderId| BreakDecision::LateCapturePosted { order: order.clone(), method: paid.method };
     let (wrong, right) = (late(&other.order_no), late(&paid.order_no));
@@ -180,7 +149,7 @@ async fn a_payment_that_was_told_meanwhile_is_not_posted_for_another_order() -> 
     let stage = stage_at("10:00:00").await?;
     let (paid, other) = (paid_in_silence(&stage, "B1").await?, paid_in_silence(&stage, "B2").await?);
     let line = format!("{},30.00,,,payment\n", paid.channel_txn_no);
-    let books = compare(&stage, BESTPAY, "2025-03-10", &line).await?.books;
+    let books = stage.compare(BESTPAY, "2025-03-10", &line).await?.books;
     let break_id = break_of(&books, &paid.channel_txn_no)?;
     let told = stage.capture_by_query(&paid.order_no, &paid);
     stage.report(&format!("/channels/{BESTPAY}"), std::slice::from_ref(&told)).await?;
@@ -192,7 +161,7 @@ async fn a_payment_that_was_told_meanwhile_is_not_posted_for_another_order() -> 
     // The door took it, and the log does not have it yet.
     let client = stage.house.pool.get().await?;
     let line = line.replace(&paid.channel_txn_no, "T-9");
-    let books = compare(&stage, BESTPAY, "2025-03-09", &line).await?.books;
+    let books = stage.compare(BESTPAY, "2025-03-09", &line).await?.books;
     let capture = PaymentCaptured { channel_txn_no: "T-9".into(), ..captured(&told)? };
     let just_told = stage.event(&format!("/channels/{BESTPAY}"), &paid.order_no, capture);
     let sql = "insert into door.event (id, digest) values ($1, $2)";
@@ -212,7 +181,7 @@ fn captured(event: &Event) -> Result<PaymentCaptured> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_of_nobody_goes_back_in_the_refund_file() -> Result<()> {
     let stage = stage_at("10:00:00").await?;
-    let books = compare(&stage, BESTPAY, "2025-03-10", "T-1,30.00,,TEL-1,payment\n").await?.books;
+    let books = stage.compare(BESTPAY, "2025-03-10", "T-1,30.00,,TEL-1,payment\n").await?.books;
     let (channel, back) = (BESTPAY.parse()?, BreakDecision::Refunded { method: Method::Netbank });
     let appended = settle(&stage, &channel, break_of(&books, "T-1")?, &back).await?;
     stage.rest().await?;
@@ -230,14 +199,14 @@ async fn two_files_of_one_day_that_are_read_at_once_are_two_revisions() -> Resul
     let (_, paid) = topped_up(&stage, BESTPAY, "B1", "100.00", Script::default()).await?;
     let line = format!("{},100.00,,,payment\n", paid.channel_txn_no);
     let (one, two) = tokio::join!(
-        compare(&stage, BESTPAY, "2025-03-10", &line),
-        compare(&stage, BESTPAY, "2025-03-10", "T-2,5.00,,,payment\n"),
+        stage.compare(BESTPAY, "2025-03-10", &line),
+        stage.compare(BESTPAY, "2025-03-10", "T-2,5.00,,,payment\n"),
     );
     let revision = |found: &Reconciled| found.books.statement_of(paid.business_date).map(|read| read.revision);
     let mut revisions = [revision(&one?), revision(&two?)];
     revisions.sort();
     assert_eq!(revisions, [Some(1), Some(2)]);
-    compare(&stage, BESTPAY, "2025-03-10", &line).await?;
+    stage.compare(BESTPAY, "2025-03-10", &line).await?;
     assert_eq!(differences(&stage).await?, [""; 0]);
     assert_eq!(balances(&stage, [1110, 2310, 1320]).await?, ["100.00", "0.00", "0.00"]);
     stage.close().await

@@ -180,7 +180,7 @@ impl Default for Policy {
         Self {
             in_flight_ttl_s: 120,
             uncertain_uses_the_day: true,
-            booking_lock: false,
+            booking_lock: true,
             booking_lock_days: 2,
             blackout: Blackout::default(),
             failed_query_is_failure: false,

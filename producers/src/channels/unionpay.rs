@@ -80,7 +80,7 @@ impl Channel for UnionPay {
         let at = fields.compact_time("txnTime")?;
         let said = match fields.text("txnType")?.as_str() {
             "01" => Some(self.payment(&fields, outcome, code, at)?),
-            // Of a refund they say that it may still be done (DOMAIN §3.2).
+            // Of a refund they say that it may still be done.
             "04" if ["01", "12", "34", "60"].contains(&&*code) => self.refund(&fields, Outcome::Unknown, code, at)?,
             "04" => self.refund(&fields, outcome, code, at)?,
             "31" => self.reversal(&fields, outcome, ReversalReason::CancelApi, at)?,

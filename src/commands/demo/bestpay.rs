@@ -1,10 +1,12 @@
 //! The worked day of the BestPay web top-up (翼机通充值): six payments, of which one is credited at the third try, one is
-//! refused by the card host for good, and one must still be written to its card.
+//! refused by the card host for good, and one must still be written to its card. A seventh is in the channel's file alone.
+
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use producers::{
     refund_file::{self, Waiting},
-    sandbox::{MoveStep, Script},
+    sandbox::{Capture, MoveStep, NoticeStep, Script},
 };
 use schemas::{OrderId, events::Method};
 use serde_json::json;
@@ -22,7 +24,7 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     let retried = credits(&[MoveStep::Http500NotDone, MoveStep::Http500NotDone, MoveStep::Success]);
     let refused = credits(&[MoveStep::RefuseFinal { code: "CARD_CLOSED".to_owned() }]);
     let offline = Script { offline_card: true, ..Script::default() };
-    // B4 is a payment that only the channel's file knows; it comes on T+1.
+    let mut paid = BTreeMap::new();
     for (name, amount, script) in [
         ("B1", "100.00", Script::default()),
         ("B2", "50.00", retried),
@@ -30,28 +32,54 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
         ("B6", "60.00", offline),
         ("B7", "100.00", Script::default()),
     ] {
-        top_up(stage, day, name, amount, script).await?;
+        paid.insert(name, top_up(stage, day, name, amount, script).await?);
     }
+    // Of this one the channel tells in its file alone.
+    let unseen = ask(stage, "B4", "30.00").await?;
+    stage.script(&unseen, Script { notice: Some(NoticeStep::Never), hidden: true, ..Script::default() });
+    paid.insert("B4", stage.pay(&unseen, CHANNEL, Method::Netbank, "30.00")?);
+    day.orders.push(("B4", unseen));
     // What is unknown is asked about after a while.
     stage.wait(60).await?;
     stage.wait(60).await?;
     stage.wait_until(at("2025-03-17T23:59:58+08:00")?).await?;
-    top_up(stage, day, "B5", "80.00", Script::default()).await?;
+    paid.insert("B5", top_up(stage, day, "B5", "80.00", Script::default()).await?);
     let expected = [("1110", "590.00"), ("2210", "-200.00"), ("2130", "-330.00"), ("2131", "-60.00"), ("2010", "0.00")];
     day.check(stage, "T", &expected).await?;
     let waiting = waiting_for_the_file(stage, day).await?;
     day.expect("T", "waits for the refund file 待退款文本", "B3", waiting);
+
+    say("T+1, Tuesday: the channel's file differs in three lines 对账差异");
+    stage.wait_until(at("2025-03-18T10:00:00+08:00")?).await?;
+    let file = [("B1", "100.00"), ("B2", "50.00"), ("B3", "200.00"), ("B4", "30.00"), ("B6", "60.00"), ("B7", "99.00")];
+    let books = stage.reconcile(CHANNEL, "2025-03-17", &file.map(|(name, amount)| (&paid[name], amount))).await?.books;
+    for (name, difference) in
+        [("B4", "missing_in_ledger 30.00"), ("B5", "timing -80.00"), ("B7", "amount_channel_under -1.00")]
+    {
+        let number = Some(&paid[name].channel_txn_no);
+        let found = books.open_breaks().into_iter().find(|raised| raised.number.as_ref() == number);
+        let found = found.map_or(String::new(), |raised| format!("{} {}", raised.class, raised.difference()));
+        day.expect("T+1", format!("the file about {name} 对账差异"), difference, found);
+    }
+    day.expect("T+1", "differences in all 差异数", "3", books.open_breaks().len().to_string());
+    let open = [("1110", "619.00"), ("2310", "-30.00"), ("1320", "1.00"), ("2210", "-200.00"), ("2131", "-60.00")];
+    day.check(stage, "T+1", &[&open[..], &[("2130", "-330.00")]].concat()).await?;
+    stage.identify(&books, &paid["B4"]).await?;
+    let identified = [("1110", "619.00"), ("2310", "0.00"), ("1320", "1.00"), ("2210", "-200.00"), ("2131", "-60.00")];
+    day.check(stage, "T+1, B4 identified", &[&identified[..], &[("2130", "-360.00")]].concat()).await?;
+    stage.reconcile(CHANNEL, "2025-03-18", &[(&paid["B5"], "80.00")]).await?;
+    day.check(stage, "T+1, with its file", &[&identified[..], &[("2130", "-360.00")]].concat()).await?;
     Ok(())
 }
 
-async fn top_up(stage: &Stage, day: &mut Day, name: &'static str, amount: &str, script: Script) -> Result<OrderId> {
+async fn top_up(stage: &Stage, day: &mut Day, name: &'static str, amount: &str, script: Script) -> Result<Capture> {
     let order = ask(stage, name, amount).await?;
     stage.script(&order, script);
-    stage.pay(&order, CHANNEL, Method::Netbank, amount)?;
+    let capture = stage.pay(&order, CHANNEL, Method::Netbank, amount)?;
     stage.notified(&order).await?;
     stage.rest().await?;
-    day.orders.push((name, order.clone()));
-    Ok(order)
+    day.orders.push((name, order));
+    Ok(capture)
 }
 
 /// The platform has asked the card host about number and name before it asks here.

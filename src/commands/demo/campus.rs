@@ -37,6 +37,9 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     }
     let expected = [("1110", "140.50"), ("2130", "-100.00"), ("2140", "-40.50"), ("1210", "0.00"), ("2210", "0.00")];
     day.check(stage, "T", &expected).await?;
+    let (fees, net) = projections::report::settlement(&stage.house.pool, "alipay-", "2025-03-24".parse()?).await?;
+    day.expect("T", "fees of Alipay 手续费", "0.85", fees);
+    day.expect("T", "Alipay will settle 应结净额", "139.65", net);
 
     say("T+1, Tuesday 07:00: a terminal that was offline uploads 脱机消费上传");
     stage.wait_until(at("2025-03-25T07:00:00+08:00")?).await?;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use producers::sandbox::{MoveStep, NoticeStep, Script};
 use schemas::{
     OrderId, StreamKind,
-    events::{Claim, Evidence, FeeItemAssessed, Method, PayerClaimRecorded, PaymentCaptured},
+    events::{Claim, FeeItemAssessed, Method, PayerClaimRecorded},
 };
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     day.expect("T", "X owes 欠费", "6800.00", arrears(stage, "X").await?);
 
     let x = ask(stage, day, "X", &[("dorm", "1200.00"), ("tuition", "2000.00")]).await?;
-    stage.pay(&x, CHANNEL, Method::Netbank, "3200.00")?;
+    let in_parts = stage.pay(&x, CHANNEL, Method::Netbank, "3200.00")?;
     stage.notified(&x).await?;
     stage.rest().await?;
     day.expect("T", "X owes after paying 缴费后欠费", "3600.00", arrears(stage, "X").await?);
@@ -48,29 +48,28 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     stage.wait_until(at("2025-03-31T23:59:50+08:00")?).await?;
     let z = ask(stage, day, "Z", &[("books", "400.00")]).await?;
     stage.script(&z, Script { refunds: vec![MoveStep::Accepted { processing: 1 }], ..Script::default() });
-    for _ in 0..2 {
-        stage.pay(&z, CHANNEL, Method::Netbank, "400.00")?;
-    }
+    let (once, twice) =
+        (stage.pay(&z, CHANNEL, Method::Netbank, "400.00")?, stage.pay(&z, CHANNEL, Method::Netbank, "400.00")?);
     stage.notified(&z).await?;
     stage.rest().await?;
     day.check(stage, "T", &[("1110", "4000.00"), ("2120", "-3600.00"), ("2210", "-400.00"), ("2010", "0.00")]).await?;
+    for (item, amount) in [("dorm", "-1200.00"), ("tuition", "-2000.00"), ("books", "-400.00")] {
+        day.expect("T", format!("2120 of {item}"), amount, owed_to_school(stage, item).await?);
+    }
 
     say("T+1, Tuesday: what the file shows, and the second payment back 次日补记与退款");
     stage.wait_until(at("2025-04-01T10:00:00+08:00")?).await?;
-    let found = PaymentCaptured {
-        channel: CHANNEL.parse()?,
-        channel_txn_no: unseen.channel_txn_no.clone(),
-        method: unseen.method,
-        amount: unseen.amount,
-        business_date: unseen.business_date,
-        fee: None,
-        instrument_masked: None,
-        terminal: None,
-        evidence: Evidence::Statement,
-    };
-    stage.tell(SOURCE, &[stage.event(SOURCE, &y, found)]).await?;
+    let file = [(&in_parts, "3200.00"), (&unseen, "400.00"), (&once, "400.00"), (&twice, "400.00")];
+    let books = stage.reconcile(CHANNEL, "2025-03-31", &file).await?.books;
+    let breaks = books.open_breaks().into_iter().map(|raised| format!("{} {}", raised.class, raised.difference()));
+    day.expect("T+1", "the file differs 对账差异", "missing_in_ledger 400.00", breaks.collect::<Vec<_>>().join(", "));
+    stage.identify(&books, &unseen).await?;
     stage.wait(60).await?;
-    day.check(stage, "T+1", &[("1110", "4000.00"), ("2120", "-4000.00"), ("2210", "0.00")]).await?;
+    let expected = [("1110", "4000.00"), ("2120", "-4000.00"), ("2210", "0.00"), ("2310", "0.00")];
+    day.check(stage, "T+1", &expected).await?;
+    for (item, amount) in [("dorm", "-1200.00"), ("tuition", "-2000.00"), ("books", "-800.00")] {
+        day.expect("T+1", format!("2120 of {item}"), amount, owed_to_school(stage, item).await?);
+    }
     day.expect("T+1", "Y owes 欠费", "0.00", arrears(stage, "Y").await?);
     day.expect("T+1", "W owes 欠费", "400.00", arrears(stage, "W").await?);
     Ok(())
@@ -114,6 +113,14 @@ async fn ask(stage: &Stage, day: &mut Day, student: &'static str, lines: &[(&str
 async fn claim(stage: &Stage, order: &OrderId, claim: Claim) -> Result<()> {
     stage.tell(SOURCE, &[stage.event(SOURCE, order, PayerClaimRecorded { claim })]).await?;
     stage.rest().await
+}
+
+/// What the school is owed for an item, as it stands in the books.
+async fn owed_to_school(stage: &Stage, item: &str) -> Result<String> {
+    let owner = format!("{SCHOOL}/{item}/{YEAR}");
+    let balances = projections::report::balances(&stage.house.pool).await?;
+    let of_it = balances.into_iter().find(|row| row.account == 2120 && row.owner == owner);
+    Ok(of_it.map_or("0.00".to_owned(), |row| row.balance))
 }
 
 async fn arrears(stage: &Stage, student: &str) -> Result<String> {

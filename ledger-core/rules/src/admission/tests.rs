@@ -60,6 +60,7 @@ fn what_is_due_expires_before_a_request_is_judged() {
 #[test]
 fn a_contract_is_repaid_once_a_day() {
     let mut world = World::at("10:00:00");
+    world.policy.booking_lock = false;
     world.request(1, "100.00").capture(1, "t1", "100.00").confirm(1, "100.00").wait(600).request(2, "50.00");
     assert_eq!(refused(&world, 2), Some(RejectionReason::DailyLimit));
     world.wait(14 * 3600).request(3, "50.00");
