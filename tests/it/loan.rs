@@ -29,18 +29,24 @@ use schemas::{
 use crate::looking::{balance, balances, breaks, count, order, status, timeline};
 
 const README: &str = include_str!("../../README.md");
-const POS: &str = "ums-pos";
+pub(crate) const POS: &str = "ums-pos";
 const CQP: &str = "unionpay-cqp";
 const POS_SOURCE: &str = "/channels/ums-pos";
 const CASE: &str = "CB-1";
 const FINANCE: &str = "/operators/finance";
 
-fn bank(steps: impl IntoIterator<Item = BankStep>) -> Script {
+pub(crate) fn bank(steps: impl IntoIterator<Item = BankStep>) -> Script {
     Script { bank: steps.into_iter().collect(), ..Script::default() }
 }
 
 /// Asks, pays, and lets everything happen that follows at once.
-async fn paid(stage: &Stage, channel: &str, contract: &str, amount: &str, script: Script) -> Result<OrderId> {
+pub(crate) async fn paid(
+    stage: &Stage,
+    channel: &str,
+    contract: &str,
+    amount: &str,
+    script: Script,
+) -> Result<OrderId> {
     let id = stage.accepted(&Ask::new(channel, contract, amount, contract)).await?;
     stage.script(&id, script);
     stage.pay(&id, channel, Method::Card, amount)?;
@@ -213,39 +219,6 @@ async fn s07_a_request_in_flight_keeps_others_out_for_120_seconds() -> Result<()
     stage.accepted(&Ask::new(POS, "K", "100.00", "3")).await?;
     stage.rest().await?;
     assert_eq!(status(&stage, &first).await?, "expired");
-    stage.close().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s08_a_contract_is_repaid_once_a_day() -> Result<()> {
-    let stage = stage_at("10:00:00").await?;
-    paid(&stage, POS, "K", "100.00", Script::default()).await?;
-    assert_eq!(stage.ask(&Ask::new(POS, "K", "50.00", "second")).await?.verdict, "DAILY_LIMIT");
-    stage.accepted(&Ask::new(POS, "K2", "50.00", "other contract")).await?;
-    stage.wait(14 * 3600).await?;
-    let locked = stage.ask(&Ask::new(POS, "K", "50.00", "after midnight")).await?;
-    assert_eq!(locked.verdict, "BOOKING_LOCK", "until the bank has booked it, on D+2");
-    stage.wait(24 * 3600).await?;
-    stage.accepted(&Ask::new(POS, "K", "50.00", "booked")).await?;
-    stage.close().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s08_without_the_lock_a_contract_is_open_again_after_midnight() -> Result<()> {
-    let mut config = ledger_tests::config().await?;
-    config.policy.booking_lock = false;
-    let stage = Stage::open(config, ledger_tests::monday("10:00:00")?).await?;
-    paid(&stage, POS, "K", "100.00", Script::default()).await?;
-    stage.wait(14 * 3600).await?;
-    stage.accepted(&Ask::new(POS, "K", "50.00", "after midnight")).await?;
-    stage.close().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s09_an_uncertain_repayment_uses_up_the_day() -> Result<()> {
-    let stage = stage_at("10:00:00").await?;
-    paid(&stage, POS, "K", "100.00", bank([BankStep::Uncertain])).await?;
-    assert_eq!(stage.ask(&Ask::new(POS, "K", "50.00", "second")).await?.verdict, "DAILY_LIMIT");
     stage.close().await
 }
 

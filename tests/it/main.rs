@@ -2,6 +2,7 @@
 
 mod campus;
 mod cards;
+mod contract;
 mod dead_letters;
 mod doors;
 mod fees;
