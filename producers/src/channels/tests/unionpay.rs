@@ -2,7 +2,7 @@ use schemas::{Data, StreamKind, events::*};
 use uuid::Uuid;
 
 use super::*;
-use crate::signature::unionpay;
+use crate::signature::{Charset, unionpay};
 
 const CQP: &str = "unionpay-cqp";
 
@@ -125,6 +125,26 @@ fn a_declined_payment_is_declined_and_an_open_one_unknown() {
 }
 
 #[test]
+fn text_is_read_in_the_character_set_that_the_notice_names() {
+    let message = Charset::Gbk.encode("余额不足").unwrap();
+    let declined = |encoding: &str| {
+        let mut form = form(USUAL, &[("respCode", "51"), ("encoding", encoding)]);
+        form.push("respMsg", &message);
+        read(CQP, &signed(form).encode())
+    };
+    let Data::PaymentDeclined(data) = &facts(declined("GBK").unwrap())[0].data else { panic!() };
+    assert_eq!(data.message, "余额不足");
+    for utf_8 in ["UTF-8", ""] {
+        assert_eq!(why(declined(utf_8)), ("INVALID_DATA", "respMsg"), "{utf_8}");
+    }
+    for field in ["merId", "orderId", "txnTime", "txnAmt", "queryId", "settleDate", "respCode", "txnType"] {
+        let mut form = form(USUAL, &[]);
+        form.push(field, &message);
+        assert_eq!(why(read(CQP, &signed(form).encode())), ("INVALID_DATA", field));
+    }
+}
+
+#[test]
 fn a_refund_is_completed_on_the_order_that_comes_back() {
     let id = Uuid::from_u128(7);
     let events = facts(read(CQP, &refund(id, "00")).unwrap());
@@ -193,7 +213,7 @@ fn a_tampered_byte_a_wrong_key_and_an_unknown_certificate_are_noticed() {
 #[test]
 fn what_others_signed_verifies_and_is_not_about_an_order_of_ours() {
     // These vectors have no txnTime.
-    for name in ["notice", "notice_with_certificate"] {
+    for name in ["notice", "notice_gbk", "notice_with_certificate"] {
         assert_eq!(why(read(CQP, &vector("unionpay", name))), ("MISSING_FIELD", "txnTime"), "{name}");
     }
     assert_eq!(why(read(CQP, &vector("unionpay", "notice_of_another_key"))), ("BAD_SIGNATURE", ""));

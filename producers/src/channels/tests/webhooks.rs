@@ -12,19 +12,24 @@ use super::*;
 use crate::{
     door::tests::bed::Bed,
     signature::{
-        Secret, alipay,
+        Charset, Secret, alipay,
         bestpay::{Merchant, Wording},
         chinaums, timestamped, unionpay,
     },
 };
 
 /// Status, content type and body.
-pub async fn notify(bed: &Bed, channel: &str, headers: &[(&str, &str)], body: &str) -> (StatusCode, String, String) {
+pub async fn notify(
+    bed: &Bed,
+    channel: &str,
+    headers: &[(&str, &str)],
+    body: impl AsRef<[u8]>,
+) -> (StatusCode, String, String) {
     let mut request = Request::post(format!("/v1/notify/{channel}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = bed.send(request.body(Body::from(body.to_owned())).unwrap()).await;
+    let response = bed.send(request.body(Body::from(body.as_ref().to_vec())).unwrap()).await;
     let status = response.status();
     let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
     let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -186,6 +191,26 @@ async fn a_wrong_signature_is_unauthorized_and_tells_nothing_of_the_notice() {
         assert_eq!((status, answer), (StatusCode::UNAUTHORIZED, text), "{channel}");
     }
     assert!(bed.events().is_empty());
+}
+
+#[tokio::test]
+async fn a_signed_body_that_is_not_utf_8_is_refused_by_name() {
+    let bed = Bed::without_postgres();
+    let fees = json!({
+        "order_no": order(StreamKind::Fees), "result": "success", "txn_no": "交易", "amount": "1.00",
+        "paid_at": "2025-03-10T09:30:00+08:00",
+    });
+    let sale = json!({
+        "school": "school-1", "card": { "number": "20231234" }, "merchant": "食堂", "amount": "9.90",
+        "funding": "card_balance", "terminal": "T1", "terminal_seq": 1, "occurred_at": "2025-03-09T18:00:00+08:00",
+    });
+    for (channel, body) in [("ejt", fees), ("campus-pos", json!({ "purchases": [sale] }))] {
+        let body = Charset::Gbk.encode(&body.to_string()).unwrap();
+        let signature = timestamped::sign(&body, &Secret::new(SECRET).unwrap(), now().timestamp());
+        let (status, _, answer) = notify(&bed, channel, &[("x-signature", &signature)], body).await;
+        let refused = json!({ "result": "refused", "code": "INVALID_DATA" }).to_string();
+        assert_eq!((status, answer), (StatusCode::UNPROCESSABLE_ENTITY, refused), "{channel}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::signature::{Charset, unionpay::*};
+use crate::signature::{Charset, FormError, unionpay::*};
 
 const CERTIFICATE: &str = include_str!("../vectors/keys/channel.certificate.pem");
 
@@ -12,6 +12,23 @@ fn a_notice_signed_by_openssl_verifies_by_the_number_of_its_certificate() {
     let notice = form(&vectors("unionpay"), "notice");
     assert_eq!(verify(&notice, &keys()), Ok(()));
     assert_eq!(notice.text("respMsg", Charset::Utf8).unwrap(), "成功[0000000]");
+}
+
+#[test]
+fn a_gbk_notice_verifies_over_its_bytes_and_is_text_in_no_other_character_set() {
+    let notice = form(&vectors("unionpay"), "notice_gbk");
+    assert_eq!(verify(&notice, &keys()), Ok(()));
+    assert_eq!(notice.text("respMsg", Charset::Gbk).unwrap(), "成功[0000000]");
+    let (field, charset) = ("respMsg", Charset::Utf8);
+    assert_eq!(notice.text(field, charset), Err(FormError::Undecodable { field, charset }));
+}
+
+#[test]
+fn a_notice_that_is_written_anew_in_another_character_set_is_refused() {
+    let mut notice = form(&vectors("unionpay"), "notice_gbk");
+    let message = notice.text("respMsg", Charset::Gbk).unwrap();
+    notice.push("respMsg", message);
+    assert_eq!(verify(&notice, &keys()), Err(SignatureError::Wrong));
 }
 
 #[test]
@@ -33,7 +50,7 @@ fn a_forger_s_certificate_with_the_number_of_a_known_one_does_not_count() {
 
 #[test]
 fn each_tampered_byte_is_refused() {
-    for name in ["notice", "notice_with_certificate"] {
+    for name in ["notice", "notice_gbk", "notice_with_certificate"] {
         refuses_each_tampered_byte(&form(&vectors("unionpay"), name), |notice| verify(notice, &keys()));
     }
 }

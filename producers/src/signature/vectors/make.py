@@ -124,13 +124,14 @@ def unionpay():
         "reqReserved": "",
     }
 
-    def signed(fields, key="channel"):
-        digest = hashlib.sha256(joined(fields)).hexdigest().encode()
-        return form(fields | {"signature": rsa_sha256(digest, key)})
+    def signed(fields, key="channel", charset="utf-8"):
+        digest = hashlib.sha256(joined(fields, charset=charset)).hexdigest().encode()
+        return form(fields | {"signature": rsa_sha256(digest, key)}, charset)
 
     certificate = (KEYS / "channel.certificate.pem").read_text().replace("\n", "\r\n")
     return {
         "notice": signed(notice | {"certId": CERT_ID}),
+        "notice_gbk": signed(notice | {"certId": CERT_ID, "encoding": "GBK"}, charset="gbk"),
         "notice_with_certificate": signed(notice | {"signPubKeyCert": certificate}),
         "notice_of_another_key": signed(notice | {"certId": CERT_ID}, "other"),
         "notice_of_unknown_certificate": signed(notice | {"certId": "69026276697"}),
