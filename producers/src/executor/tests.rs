@@ -472,14 +472,18 @@ fn credits(steps: impl Into<Vec<MoveStep>>) -> Script {
 }
 
 #[tokio::test]
-async fn a_credit_whose_answer_is_lost_is_asked_about_and_never_made_twice() {
+async fn a_credit_or_posting_whose_answer_is_lost_is_asked_about_and_never_made_twice() {
     for step in [MoveStep::SilentButDone, MoveStep::Http500ButDone, MoveStep::ResetButDone, MoveStep::SilentNotDone] {
-        let desk = Desk::new(credits([step.clone(), MoveStep::Success])).await;
+        let steps = vec![step.clone(), MoveStep::Success];
+        let desk = Desk::new(Script { credits: steps.clone(), postings: steps, ..Script::default() }).await;
         desk.work(&credit(1)).await;
-        assert_eq!(desk.types(), ["confirmation.uncertain", "card.credited"], "{step:?}");
+        desk.work(&posting()).await;
+        let types = ["confirmation.uncertain", "card.credited", "confirmation.uncertain", "fee.posted", "fee.posted"];
+        assert_eq!(desk.types(), types, "{step:?}");
         let books = desk.books();
-        assert_eq!(books.credits.len(), 1, "one number");
-        assert!(books.credits.values().all(|credit| credit.money_moved == yuan("50.00")), "{step:?}");
+        let moved = [books.credits, books.postings]
+            .map(|made| made.into_values().map(|movement| movement.money_moved).collect::<Vec<_>>());
+        assert_eq!(moved, [[yuan("50.00")], [yuan("3200.00")]], "one number each: {step:?}");
     }
 }
 
