@@ -226,3 +226,33 @@ pub fn paths(generator: &mut SchemaGenerator) -> Value {
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     generator.subschema_for::<T>().to_value()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::{Body, to_bytes},
+        http::Request,
+    };
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn without_postgres_every_path_is_out_of_service() {
+        let pool = engine::postgres::pool("postgres://nobody@127.0.0.1:1/nowhere", "tests", 1).unwrap();
+        let order = "/v1/orders/LAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        for path in ["/v1/orders", "/v1/orders?position=0:0", order, "/v1/balances", "/v1/balances?position=0:0"] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let answer = router(pool.clone()).oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json", "{path}");
+            let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            let problem: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(
+                (problem["code"].as_str(), problem["status"].as_u64()),
+                (Some("UNAVAILABLE"), Some(503)),
+                "{path}"
+            );
+        }
+    }
+}
