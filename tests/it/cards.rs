@@ -15,16 +15,16 @@ use producers::{
     sandbox::{MoveStep, SandboxConfig, Script},
 };
 use schemas::{
-    Name, OrderId,
+    Data, Name, OrderId,
     events::{
-        Bearer, CardValueLoaded, ChargebackClosed, DisputeOutcome, Evidence, LimitSetter, RefundCompleted,
-        SpendingLimitSet,
+        Bearer, CardReinstated, CardSuspended, CardValueLoaded, ChargebackClosed, DisputeOutcome, Evidence,
+        LimitSetter, RefundCompleted, SpendingLimitSet, SubsidyGranted, SuspensionReason,
     },
 };
 
 use crate::{
     looking::{balance, balances, count, order, status, the_worked_day_agrees},
-    selling::{BESTPAY, POS, SCHOOL, SCHOOL_SOURCE, bought, card_stream, offline, sale, top_up, topped_up},
+    selling::{BESTPAY, POS, SCHOOL, SCHOOL_SOURCE, bought, card_stream, offline, sale, sign, top_up, topped_up},
 };
 
 fn credits(steps: impl IntoIterator<Item = MoveStep>) -> Script {
@@ -187,34 +187,79 @@ async fn load(stage: &Stage, id: &OrderId, card_counter: u32) -> Result<()> {
     stage.rest().await
 }
 
+/// The school says something about a card as a whole.
+async fn told(stage: &Stage, card: &str, data: impl Into<Data>) -> Result<()> {
+    let card = card_stream(stage, card).await?;
+    stage.tell(SCHOOL_SOURCE, &[stage.about(SCHOOL_SOURCE, &card, data)]).await?;
+    stage.rest().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn s24_a_daily_limit_refuses_online_purchases_and_flags_offline_ones() -> Result<()> {
-    let stage = stage_at("10:00:00").await?;
-    topped_up(&stage, BESTPAY, "card", "100.00", Script::default()).await?;
-    let limit = SpendingLimitSet {
-        setting_no: "1".into(),
-        school: SCHOOL.parse()?,
-        daily_limit: Some(yuan("30.00")?),
-        set_by: LimitSetter::Parent,
-        effective_from: stage.now(),
-    };
-    let card = card_stream(&stage, "card").await?;
-    stage.tell(SCHOOL_SOURCE, &[stage.about(SCHOOL_SOURCE, &card, limit)]).await?;
-    stage.rest().await?;
-    bought(&stage, &sale("card", 1, "22.00", "card_balance")).await?;
+async fn s24_a_daily_limit_refuses_online_purchases_and_flags_offline_ones_whoever_set_it() -> Result<()> {
+    for set_by in [LimitSetter::Parent, LimitSetter::Teacher] {
+        let stage = stage_at("10:00:00").await?;
+        topped_up(&stage, BESTPAY, "card", "100.00", Script::default()).await?;
+        let (setting_no, school, effective_from) = ("1".into(), SCHOOL.parse()?, stage.now());
+        let daily_limit = Some(yuan("30.00")?);
+        told(&stage, "card", SpendingLimitSet { setting_no, school, daily_limit, set_by, effective_from }).await?;
+        bought(&stage, &sale("card", 1, "22.00", "card_balance")).await?;
 
-    let answer = stage.request("/v1/purchases", POS, "-", &sale("card", 2, "9.00", "card_balance")).await?;
-    assert_eq!(answer.verdict, "SPENDING_LIMIT");
-    stage.rest().await?;
-    assert_eq!(balances(&stage, [2130, 2140]).await?, ["-78.00", "-22.00"]);
+        let answer = stage.request("/v1/purchases", POS, "-", &sale("card", 2, "9.00", "card_balance")).await?;
+        assert_eq!(answer.verdict, "SPENDING_LIMIT", "{set_by}");
+        stage.rest().await?;
+        assert_eq!(balances(&stage, [2130, 2140]).await?, ["-78.00", "-22.00"]);
+        assert_eq!(made_offline(&stage, 3).await?, ("completed".into(), Some("above_limit".into())), "{set_by}");
+        assert_eq!(balances(&stage, [2130, 2140]).await?, ["-69.00", "-31.00"]);
+        stage.close().await?;
+    }
+    Ok(())
+}
 
-    let upload =
-        offline(sale("card", 3, "9.00", "card_balance"), "2025-03-10T10:00:00+08:00", "2025-03-10T09:00:00+08:00");
+/// What becomes of a sale of 9.00 that is uploaded later, and why.
+async fn made_offline(stage: &Stage, count: u64) -> Result<(String, Option<String>)> {
+    let sale = sale("card", count, "9.00", "card_balance");
+    let upload = offline(sale, "2025-03-10T10:00:00+08:00", "2025-03-10T09:00:00+08:00");
     let uploaded = stage.admitted("/v1/offline-purchases", POS, "-", &upload).await?;
     stage.rest().await?;
-    assert_eq!(balances(&stage, [2130, 2140]).await?, ["-69.00", "-31.00"]);
-    let found = order(&stage, &uploaded).await?;
-    assert_eq!((found.status.as_str(), found.reason.as_deref()), ("completed", Some("above_limit")));
+    let found = order(stage, &uploaded).await?;
+    Ok((found.status, found.reason))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_was_reported_lost_buys_nothing_online_until_it_is_found() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    topped_up(&stage, BESTPAY, "card", "100.00", Script::default()).await?;
+    sign(&stage, "card").await?;
+    let (report_no, reason) = ("L1".to_owned(), SuspensionReason::Loss);
+    let (school, effective_at): (Name, _) = (SCHOOL.parse()?, stage.now());
+    let lost = CardSuspended { report_no: report_no.clone(), school: school.clone(), reason, effective_at };
+    told(&stage, "card", lost).await?;
+    for (count, funding) in [(1, "card_balance"), (2, "subsidy"), (3, "withholding")] {
+        let answer = stage.request("/v1/purchases", POS, "-", &sale("card", count, "9.00", funding)).await?;
+        assert_eq!(answer.verdict, "CARD_SUSPENDED", "{funding}");
+    }
+    stage.rest().await?;
+    assert_eq!(balances(&stage, [1210, 2130, 2140]).await?, ["0.00", "-100.00", "0.00"]);
+    assert_eq!(made_offline(&stage, 4).await?, ("completed".into(), Some("card_suspended".into())));
+    told(&stage, "card", CardReinstated { report_no, school, effective_at }).await?;
+    bought(&stage, &sale("card", 5, "9.00", "card_balance")).await?;
+    assert_eq!(balances(&stage, [1210, 2130, 2140]).await?, ["0.00", "-82.00", "-18.00"]);
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subsidy_pays_for_what_is_bought_with_it_and_leaves_the_cards_own_value_alone() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    topped_up(&stage, BESTPAY, "card", "50.00", Script::default()).await?;
+    let (grant_no, school, amount, period) = ("1".into(), SCHOOL.parse()?, yuan("100.00")?, "2025-03".into());
+    told(&stage, "card", SubsidyGranted { grant_no, school, amount, period }).await?;
+    assert_eq!(balances(&stage, [1220, 2130, 2132, 2140]).await?, ["100.00", "-50.00", "-100.00", "0.00"]);
+    let id = bought(&stage, &sale("card", 1, "15.00", "subsidy")).await?;
+    assert_eq!(status(&stage, &id).await?, "completed");
+    assert_eq!(balances(&stage, [1220, 2130, 2132, 2140]).await?, ["100.00", "-50.00", "-85.00", "-15.00"]);
+    let sql = "select balance::text, subsidy::text from finance.cards";
+    let shown = stage.house.pool.get().await?.query_one(sql, &[]).await?;
+    assert_eq!((shown.get(0), shown.get(1)), ("50.00", "85.00"));
     stage.close().await
 }
 

@@ -9,8 +9,8 @@ use ledger_tests::stage_at;
 use producers::sandbox::{NoticeStep, Script};
 use projections::report;
 use schemas::{
-    OrderId, Stream, StreamKind,
-    events::{Claim, FeeItemAssessed, Method, PayerClaimRecorded},
+    Data, OrderId, Stream, StreamKind,
+    events::{Claim, FeeItemAssessed, FiscalReceiptIssued, FiscalReceiptReversed, Method, PayerClaimRecorded},
 };
 use serde_json::{Value, json};
 
@@ -198,6 +198,34 @@ async fn s34_a_second_payment_goes_back_and_the_same_one_told_again_is_one() -> 
     );
     assert_eq!(stage.sandbox.books().refunded(&once), yuan("0.00")?);
     assert_eq!(balances(&stage, [1110, 2120, 2210]).await?, ["800.00", "-800.00", "0.00"]);
+    stage.close().await
+}
+
+/// Each is told twice, and moves no money.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fiscal_receipt_shows_on_its_order_until_a_red_one_takes_it_back() -> Result<()> {
+    let stage = stage_at("10:00:00").await?;
+    assessed(&stage, &[("books", "400.00", false)]).await?;
+    let id = asked(&stage, "books", "400.00").await?;
+    stage.pay(&id, CHANNEL, Method::Netbank, "400.00")?;
+    stage.notified(&id).await?;
+    stage.rest().await?;
+    let (code, number, amount) = ("61060125".to_owned(), "0001".to_owned(), yuan("400.00")?);
+    let issued =
+        FiscalReceiptIssued { code: code.clone(), number: number.clone(), check_code: "a8f03c".into(), amount };
+    let (reverses_code, reverses_number) = (code.clone(), number);
+    let red = FiscalReceiptReversed { code, number: "0002".into(), reverses_code, reverses_number, amount };
+    for (told, receipts) in [(Data::from(issued), "400.00"), (red.into(), "0.00")] {
+        let event = stage.event(SCHOOL_SOURCE, &id, told);
+        for _ in 0..2 {
+            stage.tell(SCHOOL_SOURCE, std::slice::from_ref(&event)).await?;
+            stage.rest().await?;
+        }
+        let sql = "select status, fiscal_receipts::text from finance.orders where order_id = $1";
+        let row = stage.house.pool.get().await?.query_one(sql, &[&id.as_str()]).await?;
+        assert_eq!((row.get(0), row.get(1)), ("completed", receipts));
+        assert_eq!(balances(&stage, [1110, 2120]).await?, ["400.00", "-400.00"]);
+    }
     stage.close().await
 }
 
