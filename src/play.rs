@@ -305,7 +305,9 @@ impl Stage {
         let (order, method) = (payment.order_no.clone(), payment.method);
         let identified = BreakDecision::LateCapturePosted { order, method };
         let approvers = ["finance-2".parse()?];
-        self.house.reconciler().resolve(&payment.channel, raised.break_id, &identified, &approvers).await?;
+        let occurrence = (raised.break_id, raised.occurrence);
+        let policy = &self.house.config.policy;
+        self.house.reconciler().resolve(&payment.channel, occurrence, &identified, &approvers, policy).await?;
         self.rest().await
     }
 

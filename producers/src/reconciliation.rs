@@ -45,6 +45,8 @@ pub enum ReconciliationError {
     Total(#[from] AmountError),
     #[error("{0} is still to come; a statement of that day would make everything before it late")]
     Future(NaiveDate),
+    #[error("this very file was read before as the statement of {0}; read an empty one for the day that was wrong")]
+    OtherDay(NaiveDate),
     #[error(transparent)]
     Refused(#[from] BreakRefusal),
     #[error("the channel has just told of this payment, for another order or amount; compare again")]
@@ -92,6 +94,9 @@ impl Reconciler {
             return Err(ReconciliationError::Future(future.date));
         }
         let mut books = self.books(channel).await?;
+        if let Some(read) = statement.and_then(|statement| books.day_of_file(statement)) {
+            return Err(ReconciliationError::OtherDay(read));
+        }
         let event = |data| Event::about_channel(SOURCE, channel, now, data);
         let received = statement.map(|statement| receive(&books, channel, statement)).transpose()?.unwrap_or_default();
         let mut events: Vec<Event> = received.into_iter().map(event).collect();
@@ -103,16 +108,17 @@ impl Reconciler {
         Ok(Reconciled { books, appended: events.len() })
     }
 
-    /// Ends a break as persons have decided, and answers what was appended.
+    /// Ends an occurrence of a break as persons have decided, and answers what was appended.
     ///
     /// # Errors
     /// The break is not open, or does not end in this way; or the log or Postgres does not answer.
     pub async fn resolve(
         &self,
         channel: &Name,
-        break_id: Uuid,
+        occurrence: (Uuid, u16),
         how: &BreakDecision,
         approvers: &[Name],
+        policy: &Policy,
     ) -> Result<Vec<Event>, ReconciliationError> {
         let turn = self.turn(channel).await?;
         let books = self.books(channel).await?;
@@ -120,7 +126,7 @@ impl Reconciler {
             BreakDecision::LateCapturePosted { order, .. } => known::order(&self.pool, order).await?,
             _ => None,
         };
-        let Ending { order, resolved } = resolve(&books, break_id, how, order.as_ref(), approvers)?;
+        let Ending { order, resolved } = resolve(&books, occurrence, how, order.as_ref(), approvers, policy)?;
         let now = self.now();
         let mut events = Vec::new();
         if let Some((order, data)) = order {

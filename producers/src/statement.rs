@@ -35,6 +35,8 @@ pub struct StatementFormat {
     pub fee: String,
     /// Of the order's number; may be empty in a line.
     pub order: String,
+    /// What stands before the order's number, such as the digits that a channel gives each of its merchants.
+    pub order_prefix: String,
     /// Of the word that tells payments from refunds. Without this column, a negative amount is a refund.
     pub kind: String,
     /// The words of payments.
@@ -56,6 +58,7 @@ impl Default for StatementFormat {
             amount: "amount".to_owned(),
             fee: "fee".to_owned(),
             order: "order".to_owned(),
+            order_prefix: String::new(),
             kind: "kind".to_owned(),
             payments: vec!["payment".to_owned()],
             refunds: vec!["refund".to_owned()],
@@ -83,6 +86,10 @@ pub enum StatementError {
     Lines(Vec<Rejected>),
     #[error("it has no line with its totals, so it may have been cut off")]
     NoTotals,
+    #[error("its heading has {0:?} twice, and nobody knows which one counts")]
+    ColumnTwice(String),
+    #[error("line {0} has a carriage return that does not end it; where does the next line begin?")]
+    LoneReturn(usize),
     #[error("its last line does not end, so it may have been cut off; if it is whole, end that line")]
     NoEnd,
     #[error(transparent)]
@@ -111,6 +118,7 @@ enum Row {
 /// Where the columns stand.
 struct Columns<'a> {
     format: &'a StatementFormat,
+    count_of_all: usize,
     number: usize,
     amount: usize,
     fee: Option<usize>,
@@ -131,6 +139,9 @@ pub fn read(
     format: &StatementFormat,
 ) -> Result<Statement, StatementError> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    if let Some(at) = (0..text.len()).find(|at| text[*at] == b'\r' && text.get(at + 1) != Some(&b'\n')) {
+        return Err(StatementError::LoneReturn(text[..at].iter().filter(|byte| **byte == b'\n').count() + 1));
+    }
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
     let heading = fields(reader.byte_headers()?, format.charset).ok_or(StatementError::Heading(format.charset))?;
     let columns = Columns::find(&heading, format)?;
@@ -183,12 +194,17 @@ fn fields(record: &ByteRecord, charset: Charset) -> Option<Vec<String>> {
 impl<'a> Columns<'a> {
     fn find(heading: &[String], format: &'a StatementFormat) -> Result<Self, StatementError> {
         let place = |name: &String| {
-            let place = heading.iter().position(|column| column == name);
-            place.ok_or_else(|| StatementError::Column(name.clone()))
+            let mut places = (0..).zip(heading).filter(|(_, column)| *column == name).map(|(place, _)| place);
+            match (places.next(), places.next()) {
+                (Some(place), None) => Ok(place),
+                (Some(_), Some(_)) => Err(StatementError::ColumnTwice(name.clone())),
+                (None, _) => Err(StatementError::Column(name.clone())),
+            }
         };
         let optional = |name: &String| if name.is_empty() { Ok(None) } else { place(name).map(Some) };
         Ok(Self {
             format,
+            count_of_all: heading.len(),
             number: place(&format.number)?,
             amount: place(&format.amount)?,
             fee: optional(&format.fee)?,
@@ -206,6 +222,9 @@ impl<'a> Columns<'a> {
         let charset = self.format.charset;
         let fields =
             fields(record, charset).ok_or_else(|| format!("it is not text in the character set {charset:?}"))?;
+        if fields.iter().skip(self.count_of_all).any(|field| !field.is_empty()) {
+            return Err("it has more columns than the heading".to_owned());
+        }
         let field = |place: usize| fields.get(place).map(String::as_str).ok_or("it has too few columns");
         // A column that the file has, and text that a line may leave out.
         let told = |place: Option<usize>| Ok::<_, &str>(place.map(field).transpose()?.filter(|text| !text.is_empty()));
@@ -214,12 +233,16 @@ impl<'a> Columns<'a> {
             let count = |text: &str| text.parse().map_err(|_| format!("{text:?} is no number of lines"));
             return Ok(Row::Totals { net, lines: told(self.count)?.map(count).transpose()? });
         }
-        let order_no = told(self.order)?;
-        let is_sound = |number: &str| {
-            (1..=NUMBER_CHARS_MAX).contains(&number.chars().count()) && !number.contains(char::is_control)
-        };
+        let prefix = self.format.order_prefix.as_str();
+        let order_no = told(self.order)?.map(|order| order.strip_prefix(prefix).unwrap_or(order));
+        let is_sound =
+            |number: &str| (1..=NUMBER_CHARS_MAX).contains(&number.chars().count()) && !number.contains(is_unseen);
         if !is_sound(number) || !order_no.is_none_or(is_sound) {
             return Err(format!("a number has 1 to {NUMBER_CHARS_MAX} characters"));
+        }
+        // 28001234567890123 becomes 2.80012E+16, and so do the numbers beside it.
+        if is_rounded(number) {
+            return Err(format!("a spreadsheet has rounded {number}"));
         }
         // Words are headings, or sums that no setting names.
         if !number.contains(|c: char| c.is_ascii_digit()) {
@@ -258,6 +281,17 @@ impl<'a> Columns<'a> {
             Err(format!("{word:?} is neither a payment nor a refund"))
         }
     }
+}
+
+fn is_rounded(number: &str) -> bool {
+    let is_made_of = |text: &str, others: &str| text.chars().all(|c| c.is_ascii_digit() || others.contains(c));
+    let parts = number.split_once(['E', 'e']).and_then(|(digits, power)| Some((digits, power.strip_prefix('+')?)));
+    parts.is_some_and(|(digits, power)| is_made_of(digits, ".") && is_made_of(power, ""))
+}
+
+/// Two numbers that look the same are to be the same.
+fn is_unseen(c: char) -> bool {
+    c.is_control() || c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
 }
 
 fn yuan(text: &str) -> Result<Balance, String> {

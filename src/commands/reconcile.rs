@@ -45,8 +45,9 @@ enum Action {
         /// Whose statement it is about
         #[arg(long)]
         channel: Name,
-        /// As the comparison shows it
-        break_id: Uuid,
+        /// As the comparison shows it: the break, and which occurrence of it
+        #[arg(value_name = "BREAK", value_parser = occurrence)]
+        occurrence: (Uuid, u16),
         #[arg(long = "as", value_enum, value_name = "RESOLUTION")]
         resolution: Resolution,
         /// Who approves it, by an opaque name such as finance-2; a write-off takes two
@@ -77,6 +78,11 @@ enum Resolution {
 
 fn date(text: &str) -> Result<NaiveDate, &'static str> {
     schemas::parse_date(text).ok_or("expected a day such as 2025-03-17")
+}
+
+fn occurrence(text: &str) -> Result<(Uuid, u16), &'static str> {
+    let parts = text.split_once('/').and_then(|(id, occurrence)| Some((id.parse().ok()?, occurrence.parse().ok()?)));
+    parts.ok_or("expected a break and its occurrence, such as 891f651d-fc9d-51fc-bee4-486d12f079d6/1")
 }
 
 fn method(text: &str) -> Result<Method, String> {
@@ -149,9 +155,9 @@ fn rows(books: &Books) -> Rows {
     let mut rows = Rows::new(&columns, &[5, 6, 7]);
     let amount = |amount: Option<Balance>| amount.map_or(String::new(), |amount| amount.to_string());
     for raised in books.open_breaks() {
-        let ReconciliationBreakRaised { break_id, class, statement_date, number, order_no, .. } = raised;
+        let ReconciliationBreakRaised { break_id, occurrence, class, statement_date, number, order_no, .. } = raised;
         rows.push([
-            break_id.to_string(),
+            format!("{break_id}/{occurrence}"),
             class.to_string(),
             statement_date.to_string(),
             number.clone().unwrap_or_default(),
@@ -165,7 +171,7 @@ fn rows(books: &Books) -> Rows {
 }
 
 async fn resolve(config: Config, action: Action, output: Output) -> Result<()> {
-    let Action::Resolve { channel, break_id, resolution, approvers, order, method } = action;
+    let Action::Resolve { channel, occurrence, resolution, approvers, order, method } = action;
     let how = match resolution {
         Resolution::LateCapturePosted => {
             let (order, method) = order.zip(method).context("name the --order and the --method of the payment")?;
@@ -176,7 +182,8 @@ async fn resolve(config: Config, action: Action, output: Output) -> Result<()> {
         Resolution::WrittenOff => BreakDecision::WrittenOff,
     };
     let house = House::existing(config, Clock::System).await?;
-    let appended = house.reconciler().resolve(&channel, break_id, &how, &approvers).await?;
+    let policy = &house.config.policy;
+    let appended = house.reconciler().resolve(&channel, occurrence, &how, &approvers, policy).await?;
     let mut rows = Rows::new(&["event", "subject"], &[]);
     for event in &appended {
         rows.push([event.data.event_type().to_owned(), event.subject.clone()]);

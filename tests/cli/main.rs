@@ -166,7 +166,7 @@ async fn a_statement_is_compared_with_the_ledger_and_its_breaks_are_settled_by_p
         let open = again["breaks"].as_array().unwrap();
         let found = open.iter().find(|raised| raised["number"] == number).unwrap();
         assert_eq!(found["difference"], difference);
-        found["break_id"].as_str().unwrap().to_owned()
+        format!("{}/{}", found["break_id"].as_str().unwrap(), found["occurrence"])
     };
     let (surplus, shortage) = (break_of("U1", "30.00"), break_of("U2", "-5.00"));
     let resolve = |text: &str| format!("reconcile resolve --channel ums-pos {text}");

@@ -26,20 +26,21 @@ use crate::{
 };
 
 /// The break about the payment of this number.
-fn break_of(books: &Books, number: &str) -> Result<Uuid> {
+fn break_of(books: &Books, number: &str) -> Result<(Uuid, u16)> {
     let open = books.open_breaks();
     let found = open.iter().find(|raised| raised.number.as_deref() == Some(number));
-    Ok(found.with_context(|| format!("no break of {number}"))?.break_id)
+    let raised = found.with_context(|| format!("no break of {number}"))?;
+    Ok((raised.break_id, raised.occurrence))
 }
 
 async fn settle(
     stage: &Stage,
     channel: &Name,
-    break_id: Uuid,
+    occurrence: (Uuid, u16),
     how: &BreakDecision,
 ) -> Result<Vec<Event>, ReconciliationError> {
     let approvers: Vec<Name> = "finance-2".parse().into_iter().collect();
-    stage.house.reconciler().resolve(channel, break_id, how, &approvers).await
+    stage.house.reconciler().resolve(channel, occurrence, how, &approvers, &stage.house.config.policy).await
 }
 
 /// Every difference that finance sees, those in their grace included: class, difference and whether it is open.
@@ -93,6 +94,8 @@ async fn a_day_is_reconciled_and_what_differed_is_settled_to_the_fen() -> Result
     assert_eq!(differences(&stage).await?, [""; 0]);
     assert_eq!(balances(&stage, ACCOUNTS).await?, ["310.00", "0.00", "0.00", "-310.00", "0.00"]);
 
+    let twice = stage.reconcile(BESTPAY, "2025-03-09", &corrected).await.map(|_| ()).unwrap_err().to_string();
+    assert!(twice.contains("read before as the statement of 2025-03-10"), "{twice}");
     let early = stage.reconcile(BESTPAY, "2025-03-12", &[]).await.map(|_| ()).unwrap_err().to_string();
     assert!(early.contains("2025-03-12 is still to come"), "{early}");
 

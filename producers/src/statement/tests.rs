@@ -134,6 +134,9 @@ fn a_line_that_cannot_be_read_is_named_with_its_reason() {
             "合计,1.00,,,payment",
             "line 2: \"合计\" has no digit, so it is no number; of a sum, `totals` is to name the word",
         ),
+        ("2.02611E+27,1.00,,,payment", "line 2: a spreadsheet has rounded 2.02611E+27"),
+        ("t1\u{200b},1.00,,,payment", "line 2: a number has 1 to 128 characters"),
+        ("t1,1.00,,,payment,2.00", "line 2: it has more columns than the heading"),
         ("t1,1.00,,\"C1,payment", "line 2: a field has a line break or a NUL; a quotation mark may not be closed"),
     ] {
         assert_eq!(rejected(&format!("{HEADING}{line}\n")), [reason]);
@@ -152,6 +155,22 @@ fn a_line_that_cannot_be_read_is_named_with_its_reason() {
 fn many_lines_that_cannot_be_read_are_counted() {
     let refused = statement(&format!("{HEADING}{}", "t1,1,,,payment\n".repeat(25))).unwrap_err().to_string();
     assert_eq!((refused.lines().count(), refused.lines().last()), (22, Some("and 5 more")), "{refused}");
+}
+
+#[test]
+fn what_could_be_read_in_two_ways_is_refused() {
+    let refused = statement(&format!("{HEADING}t1,1.00,,,payment\nt2,2.00,,,payment\rt3,3.00,,,payment\r\n"));
+    assert!(matches!(refused, Err(StatementError::LoneReturn(3))), "{refused:?}");
+    let refused = statement("number,amount,amount,fee,order,kind\nt1,1.00,2.00,,,payment\n");
+    assert!(matches!(&refused, Err(StatementError::ColumnTwice(name)) if name == "amount"), "{refused:?}");
+}
+
+#[test]
+fn an_orders_number_is_told_without_what_the_channel_puts_before_it() {
+    let format = StatementFormat { order_prefix: "0319".to_owned(), ..StatementFormat::default() };
+    let text = format!("{HEADING}t1,1.00,,0319C1,payment\nt2,1.00,,C2,payment\n");
+    let read = read(text.as_bytes(), NaiveDate::default(), "a.csv", &format).unwrap();
+    assert_eq!(read.lines.iter().map(|line| line.order_no.as_deref()).collect::<Vec<_>>(), [Some("C1"), Some("C2")]);
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl ReconciliationClass {
 /// The ledger and a channel's statement differ. Payments count as positive, refunds as negative.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReconciliationBreakRaised {
-    /// Derived from channel, day, side and number: what differs there again is the same break.
+    /// Derived from channel, day, side and number, or transaction: what differs there again is the same break.
     pub break_id: Uuid,
     /// How often it has been raised, this time included.
     pub occurrence: u16,
@@ -165,6 +165,9 @@ pub struct ReconciliationBreakRaised {
     pub number: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_no: Option<u32>,
+    /// The capture or refund of the ledger that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<Uuid>,
     /// As the ledger has it, or else as the statement has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_no: Option<String>,
@@ -228,6 +231,9 @@ pub struct ReconciliationBreakResolved {
     /// Persons, by opaque names; empty where a statement settled it by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvers: Vec<Name>,
+    /// Of what the channel has promised to put right: until which day's statement it may take. Then it is raised again.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::calendar::optional_date")]
+    pub until: Option<NaiveDate>,
 }
 
 impl Payload for ReconciliationBreakResolved {

@@ -4,7 +4,11 @@ use schemas::{About, Amount, Balance, Data, Event, OrderId, Stream, StreamKind, 
 use uuid::Uuid;
 
 use super::{Leg, postings};
-use crate::{order::Capture, testing::*};
+use crate::{
+    order::Capture,
+    reconciliation::{Books, channel_of},
+    testing::*,
+};
 
 const LOAN: StreamKind = StreamKind::Loan;
 const CARD: StreamKind = StreamKind::Card;
@@ -187,6 +191,7 @@ fn differs(class: ReconciliationClass, ours: Option<&str>, theirs: Option<&str>)
         number: Some("t1".into()),
         line_no: None,
         order_no: None,
+        transaction_id: None,
         ledger_amount: ours.map(balance),
         channel_amount: theirs.map(balance),
         grace_until: None,
@@ -202,6 +207,7 @@ fn settled(class: ReconciliationClass, difference: &str, resolution: BreakResolu
         difference: difference.parse().unwrap(),
         resolution,
         approvers: vec![name("finance-2"), name("finance-3")],
+        until: None,
     }
 }
 
@@ -319,6 +325,21 @@ fn each_event_has_the_legs_that_it_should() {
     for (what, event, expected) in tables() {
         assert_eq!(legs(&event), expected, "{what}");
     }
+}
+
+#[test]
+fn whatever_moves_a_channels_account_for_an_order_is_in_the_books_of_that_channel() {
+    let moves = |event: &Event| legs(event).iter().any(|leg| leg.starts_with("1110"));
+    let of_orders = golden().into_iter().filter(|event| event.stream.kind().is_some() && moves(event));
+    let types: Vec<&str> = of_orders
+        .inspect(|event| {
+            let mut books = Books::default();
+            books.apply(event);
+            assert!(books != Books::default() && channel_of(&event.data).is_some(), "{event:?}");
+        })
+        .map(|event| event.data.event_type())
+        .collect();
+    assert!(types.len() > 6, "{types:?}");
 }
 
 /// Events as they are published.

@@ -1,22 +1,26 @@
 //! What the log says of one channel, as far as its statements are compared with it. Each fact is kept under its own id or
 //! number, so that neither repeats nor another order of arrival change anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use chrono::NaiveDate;
 use schemas::{
     Amount, Balance, Data, Event, Name,
     events::{
-        BreakResolution, ChannelStatementReceived, ReconciliationBreakRaised, ReconciliationBreakResolved,
-        StatementLineReceived, StatementSide,
+        BreakResolution, ChannelStatementReceived, DisputeOutcome, ReconciliationBreakRaised,
+        ReconciliationBreakResolved, StatementLineReceived, StatementSide,
     },
 };
 use uuid::Uuid;
 
-use super::{Key, key_of};
+use super::{Key, Statement, key_of};
 use crate::refund::Refund;
 
-/// A capture of the ledger, or what went back: a refund, or a reversal.
+/// What moved at the channel by the ledger's account: a capture or what comes back of a refund or dispute; a refund, a
+/// reversal or a dispute.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ours {
     pub id: Uuid,
@@ -31,9 +35,10 @@ pub(super) struct Ours {
 /// What the log says of one channel: what it took and gave back, its statements, and what differed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Books {
-    transactions: BTreeMap<Uuid, Ours>,
+    /// By id and order: what somebody told for two orders, both have.
+    transactions: BTreeMap<(Uuid, String), Ours>,
     /// By capture.
-    reversals: BTreeMap<Uuid, Uuid>,
+    reversals: BTreeMap<Uuid, BTreeSet<Uuid>>,
     /// By day and revision.
     statements: BTreeMap<NaiveDate, BTreeMap<u16, ChannelStatementReceived>>,
     /// By statement and number of the line.
@@ -49,6 +54,9 @@ pub fn channel_of(data: &Data) -> Option<&Name> {
         Data::PaymentCaptured(data) => Some(&data.channel),
         Data::PaymentReversed(data) => Some(&data.channel),
         Data::RefundCompleted(data) => Some(&data.channel),
+        Data::RefundReturned(data) => Some(&data.channel),
+        Data::ChargebackReceived(data) => Some(&data.channel),
+        Data::ChargebackClosed(data) => Some(&data.channel),
         Data::ChannelStatementReceived(data) => Some(&data.channel),
         Data::StatementLineReceived(data) => Some(&data.channel),
         Data::ReconciliationBreakRaised(data) => Some(&data.channel),
@@ -67,7 +75,7 @@ impl Books {
             }
             Data::PaymentReversed(data) => {
                 if let Some(capture_id) = data.capture_id {
-                    self.reversals.entry(capture_id).or_insert(event.id);
+                    self.reversals.entry(capture_id).or_default().insert(event.id);
                     let key = (StatementSide::Refund, data.channel_txn_no.clone());
                     self.add(event, event.id, (key, None), data.amount, data.business_date);
                 }
@@ -81,6 +89,18 @@ impl Books {
                     None => (ours, None),
                 };
                 self.add(event, data.refund_id, keys, data.amount, data.business_date);
+            }
+            Data::RefundReturned(data) => {
+                let key = (StatementSide::Payment, data.return_no.clone());
+                self.add(event, event.id, (key, None), data.amount, data.business_date);
+            }
+            Data::ChargebackReceived(data) => {
+                let key = (StatementSide::Refund, data.case_no.clone());
+                self.add(event, event.id, (key, None), data.amount, data.business_date);
+            }
+            Data::ChargebackClosed(data) if data.outcome == DisputeOutcome::Won => {
+                let key = (StatementSide::Payment, data.case_no.clone());
+                self.add(event, event.id, (key, None), data.amount, data.business_date);
             }
             Data::ChannelStatementReceived(data) => {
                 let revisions = self.statements.entry(data.statement_date).or_default();
@@ -103,33 +123,48 @@ impl Books {
 
     fn add(&mut self, event: &Event, id: Uuid, keys: (Key, Option<Key>), amount: Amount, business_date: NaiveDate) {
         let ((key, also), order) = (keys, event.subject.clone());
-        self.transactions.entry(id).or_insert(Ours { id, key, also, amount, business_date, order });
+        let ours = Ours { id, key, also, amount, business_date, order: order.clone() };
+        self.transactions.entry((id, order)).or_insert(ours);
     }
 
-    /// What the channel should have, by day. A payment that was reversed (冲正) on its own day is in no statement, nor is its
-    /// reversal.
+    /// What the channel should have, by day. A payment that was reversed (冲正) on its own day, and wholly, is in no
+    /// statement, nor is its reversal.
     pub(super) fn standing(&self) -> Vec<&Ours> {
-        let day = |id: &Uuid| self.transactions.get(id).map(|ours| ours.business_date);
-        let same_day = self.reversals.iter().filter(|(capture, reversal)| day(capture) == day(reversal));
-        let undone: BTreeSet<&Uuid> = same_day.flat_map(|(capture, reversal)| [capture, reversal]).collect();
+        let is_undone = |(capture, reversals): &(&Uuid, &BTreeSet<Uuid>)| {
+            let capture = self.of_id(**capture).next();
+            let reversals = || reversals.iter().filter_map(|reversal| self.of_id(*reversal).next());
+            capture.is_some_and(|capture| {
+                reversals().all(|reversal| reversal.business_date == capture.business_date)
+                    && reversals().map(|reversal| reversal.amount).sum::<Amount>() == capture.amount
+            })
+        };
+        let undone = self.reversals.iter().filter(is_undone);
+        let undone: BTreeSet<&Uuid> =
+            undone.flat_map(|(capture, reversals)| iter::once(capture).chain(reversals)).collect();
         let mut standing: Vec<_> = self.transactions.values().filter(|ours| !undone.contains(&ours.id)).collect();
         standing.sort_by_key(|ours| ours.business_date);
         standing
     }
 
-    /// The order of a capture that the log has, also of one that was reversed.
-    pub(super) fn order_of(&self, capture_id: Uuid) -> Option<&str> {
-        self.transactions.get(&capture_id).map(|ours| ours.order.as_str())
+    fn of_id(&self, id: Uuid) -> impl Iterator<Item = &Ours> {
+        self.transactions.range((id, String::new())..).map(|(_, ours)| ours).take_while(move |ours| ours.id == id)
     }
 
-    /// What was written off of the differences about each number: so much more or less than our own the channel may have.
-    pub(super) fn written_off(&self) -> BTreeMap<Key, (NaiveDate, Balance)> {
-        let mut sums = BTreeMap::<Key, (NaiveDate, Balance)>::new();
+    /// The order of a capture that the log has, also of one that was reversed.
+    pub(super) fn order_of(&self, capture_id: Uuid) -> Option<&str> {
+        self.of_id(capture_id).next().map(|ours| ours.order.as_str())
+    }
+
+    /// What was written off of the differences about each transaction of ours, and about each number that was none: so much
+    /// more or less than our own the channel may have.
+    pub(super) fn written_off(&self) -> BTreeMap<About, (NaiveDate, Balance)> {
+        let mut sums = BTreeMap::<About, (NaiveDate, Balance)>::new();
         for resolved in self.resolved.values().filter(|end| end.resolution == BreakResolution::WrittenOff) {
             let raised = self.raised.get(&resolved.break_id).and_then(|all| all.get(&resolved.occurrence));
             let Some(raised) = raised.filter(|raised| raised.class.is_money()) else { continue };
-            if let Some(key) = key_of(raised) {
-                sums.entry(key).or_insert((raised.statement_date, Balance::ZERO)).1 += resolved.difference;
+            let number = || key_of(raised).map(About::Number);
+            if let Some(about) = raised.transaction_id.map(About::Transaction).or_else(number) {
+                sums.entry(about).or_insert((raised.statement_date, Balance::ZERO)).1 += resolved.difference;
             }
         }
         sums
@@ -138,6 +173,12 @@ impl Books {
     /// The statement of a day that counts: its last revision.
     pub fn statement_of(&self, date: NaiveDate) -> Option<&ChannelStatementReceived> {
         self.statements.get(&date)?.last_key_value().map(|(_, statement)| statement)
+    }
+
+    /// Another day of which this very file counts as the statement; a file without lines may be of any day.
+    pub fn day_of_file(&self, file: &Statement) -> Option<NaiveDate> {
+        let mut same = self.statements().filter(|read| read.sha256 == file.sha256 && !file.lines.is_empty());
+        same.find(|read| read.statement_date != file.date).map(|read| read.statement_date)
     }
 
     /// The statement of every day, by day.
@@ -155,7 +196,7 @@ impl Books {
     }
 
     /// The last day of which there is a statement.
-    pub(super) fn last_day(&self) -> Option<NaiveDate> {
+    pub fn last_day(&self) -> Option<NaiveDate> {
         self.statements.last_key_value().map(|(date, _)| *date)
     }
 
@@ -172,14 +213,23 @@ impl Books {
     pub fn open_breaks(&self) -> Vec<&ReconciliationBreakRaised> {
         let last = self.raised.keys().filter_map(|break_id| self.last_of(*break_id));
         let mut open: Vec<_> = last.filter(|(_, ended)| ended.is_none()).map(|(raised, _)| raised).collect();
-        open.sort_by_key(|raised| (raised.statement_date, raised.side, &raised.number));
+        open.sort_by_key(|raised| {
+            (raised.statement_date, raised.side, &raised.number, raised.difference(), raised.class.as_str())
+        });
         open
     }
 }
 
+/// What something was written off about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum About {
+    Transaction(Uuid),
+    Number(Key),
+}
+
 impl Ours {
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        std::iter::once(&self.key).chain(&self.also)
+        iter::once(&self.key).chain(&self.also)
     }
 
     pub fn signed(&self) -> Balance {

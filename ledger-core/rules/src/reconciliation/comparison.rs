@@ -1,7 +1,7 @@
 //! Books and statements side by side, and what should be open because of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     iter,
 };
 
@@ -9,13 +9,18 @@ use chrono::{Days, NaiveDate};
 use schemas::{
     Balance, Data, Name, OrderId,
     events::{
-        BreakResolution, ChannelStatementReceived, ReconciliationBreakRaised, ReconciliationClass,
-        StatementLineReceived,
+        BreakResolution, ChannelStatementReceived, ReconciliationBreakRaised, ReconciliationBreakResolved,
+        ReconciliationClass, StatementLineReceived, StatementSide,
     },
 };
 use uuid::Uuid;
 
-use super::{Books, Key, NAMESPACE, books::Ours, decision::ended_by, key_of};
+use super::{
+    Books, Key, NAMESPACE,
+    books::{About, Ours},
+    decision::ended_by,
+    key_of,
+};
 use crate::policy::Policy;
 
 /// One payment or refund, as far as either side knows it.
@@ -33,7 +38,7 @@ pub struct Comparison<'a> {
     /// Lines whose number another line has had.
     repeats: Vec<&'a StatementLineReceived>,
     /// What was written off about lines that are in no statement any more.
-    off: BTreeMap<Key, (NaiveDate, Balance)>,
+    off: BTreeMap<About, (NaiveDate, Balance)>,
 }
 
 fn key(line: &StatementLineReceived) -> Key {
@@ -41,7 +46,8 @@ fn key(line: &StatementLineReceived) -> Key {
 }
 
 impl<'a> Comparison<'a> {
-    /// Lines and transactions go together by their numbers; where several have one number, those of one amount first.
+    /// Lines and transactions go together by their numbers. Where several have one number, those lines choose first that
+    /// have no choice, and of these and of the others those whose amount is ours.
     pub fn of(books: &'a Books) -> Self {
         let standing = books.standing();
         let mut by_key = BTreeMap::<&Key, Vec<usize>>::new();
@@ -50,32 +56,39 @@ impl<'a> Comparison<'a> {
         }
         let lines: Vec<_> = books.statements().flat_map(|statement| books.lines_of(statement.statement_id)).collect();
         let (mut ours_of, mut has_line) = (vec![None; lines.len()], vec![false; standing.len()]);
-        for same_amount in [true, false] {
+        for (no_choice, same_amount) in [(true, true), (true, false), (false, true), (false, false)] {
             for (line, ours) in lines.iter().zip(&mut ours_of).filter(|(_, ours)| ours.is_none()) {
+                let Some(places) = by_key.get(&key(line)).filter(|places| places.len() == 1 || !no_choice) else {
+                    continue;
+                };
                 let fits =
                     |place: &&usize| !has_line[**place] && (!same_amount || standing[**place].amount == line.amount);
-                if let Some(&place) = by_key.get(&key(line)).and_then(|places| places.iter().find(fits)) {
+                if let Some(&place) = places.iter().find(fits) {
                     (*ours, has_line[place]) = (Some(standing[place]), true);
                 }
             }
         }
         let mut off = books.written_off();
-        let mut written_off = |keys: &mut dyn Iterator<Item = &Key>| {
-            keys.filter_map(|key| off.remove(key)).map(|(_, amount)| amount).reduce(|sum, amount| sum + amount)
+        let mut written_off = |line: Option<&Key>, ours: Option<&Ours>| {
+            let numbers = line.into_iter().chain(ours.into_iter().flat_map(Ours::keys)).cloned().map(About::Number);
+            let about = ours.map(|ours| About::Transaction(ours.id)).into_iter().chain(numbers);
+            about.filter_map(|about| off.remove(&about)).map(|(_, amount)| amount).reduce(|sum, amount| sum + amount)
         };
         let (mut items, mut repeats, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (line, ours) in lines.into_iter().zip(ours_of) {
             let key = key(line);
-            if ours.is_none() && (by_key.contains_key(&key) || seen.contains(&key)) {
+            // One number is one payment. Refunds may have that of their payment, so only one of the same amount is a repeat.
+            let amount = (line.side == StatementSide::Refund).then_some(line.amount);
+            let is_known = by_key.contains_key(&key) && line.side == StatementSide::Payment;
+            if ours.is_none() && (is_known || seen.contains(&(key.clone(), amount))) {
                 repeats.push(line);
                 continue;
             }
-            let off = written_off(&mut iter::once(&key).chain(ours.into_iter().flat_map(Ours::keys)));
-            items.push(Item { line: Some(line), ours, off });
-            seen.insert(key);
+            items.push(Item { line: Some(line), ours, off: written_off(Some(&key), ours) });
+            seen.extend(ours.into_iter().flat_map(Ours::keys).cloned().chain([key]).map(|key| (key, amount)));
         }
         for (ours, _) in standing.into_iter().zip(has_line).filter(|(_, has_line)| !has_line) {
-            items.push(Item { line: None, ours: Some(ours), off: written_off(&mut ours.keys()) });
+            items.push(Item { line: None, ours: Some(ours), off: written_off(None, Some(ours)) });
         }
         Self { books, items, repeats, off }
     }
@@ -101,9 +114,9 @@ impl<'a> Comparison<'a> {
         }
         for found in found.into_values() {
             let last = self.books.last_of(found.break_id);
-            // What a person has settled stays settled, until another statement says it again.
+            // What the channel has promised to put right rests until its term is over, or until it says the same again.
             let is_settled = last.is_some_and(|(raised, ended)| {
-                ended.is_some_and(|ended| !ended.approvers.is_empty())
+                ended.is_some_and(|ended| self.rests(ended))
                     && raised.revision == found.revision
                     && differs_alike(raised, &found)
             });
@@ -113,6 +126,12 @@ impl<'a> Comparison<'a> {
             }
         }
         events
+    }
+
+    /// Whether the channel still has time to put right what it has promised to.
+    fn rests(&self, ended: &ReconciliationBreakResolved) -> bool {
+        let in_time = ended.until.is_none_or(|until| self.books.last_day() <= Some(until));
+        ended.resolution == BreakResolution::ChannelCorrected && !ended.approvers.is_empty() && in_time
     }
 
     /// What the channel says about each number, whichever of its numbers that is.
@@ -128,16 +147,16 @@ impl<'a> Comparison<'a> {
     }
 
     fn differences(&self, channel: &Name, policy: &Policy) -> BTreeMap<Uuid, ReconciliationBreakRaised> {
-        let mut found = BTreeMap::new();
+        let (mut found, mut places) = (BTreeMap::new(), HashMap::new());
         let mut add = |raised: ReconciliationBreakRaised| {
-            // Several things may have one number.
-            let ids = (1..).map(|place| break_id(channel, &raised, place));
-            if let Some(break_id) = ids.into_iter().find(|id| !found.contains_key(id)) {
-                found.insert(break_id, ReconciliationBreakRaised { break_id, channel: channel.clone(), ..raised });
-            }
+            // Several lines may have one number.
+            let name = break_name(&raised);
+            let place = places.entry(name.clone()).and_modify(|place| *place += 1).or_insert(1);
+            let break_id = Uuid::new_v5(&NAMESPACE, format!("{channel}/{place}/{name}").as_bytes());
+            found.insert(break_id, ReconciliationBreakRaised { break_id, ..raised });
         };
         self.items.iter().filter_map(|item| self.difference(item, channel, policy)).for_each(&mut add);
-        self.off.iter().filter_map(|(key, off)| self.left(key, *off, channel)).for_each(&mut add);
+        self.off.iter().filter_map(|(about, off)| self.left(about, *off, channel)).for_each(&mut add);
         for line in &self.repeats {
             let repeat = about(line, ReconciliationClass::DuplicateInChannel, channel);
             add(ReconciliationBreakRaised { revision: self.revision(line.statement_date), ..repeat });
@@ -188,21 +207,26 @@ impl<'a> Comparison<'a> {
             }
             (None, None) => return None,
         };
-        let revision = self.revision(raised.statement_date);
-        Some(ReconciliationBreakRaised { revision, ledger_amount, channel_amount, ..raised })
+        let (revision, transaction_id) = (self.revision(raised.statement_date), item.ours.map(|ours| ours.id));
+        Some(ReconciliationBreakRaised { revision, transaction_id, ledger_amount, channel_amount, ..raised })
     }
 
     /// The ledger has what was written off, and the channel has nothing any more.
     fn left(
         &self,
-        key: &Key,
+        about: &About,
         (date, amount): (NaiveDate, Balance),
         channel: &Name,
     ) -> Option<ReconciliationBreakRaised> {
+        let (key, transaction_id) = match about {
+            About::Number(key) => (Some(key), None),
+            About::Transaction(id) => (None, Some(*id)),
+        };
         (!amount.is_zero()).then(|| ReconciliationBreakRaised {
             revision: self.revision(date),
             ledger_amount: Some(amount),
-            ..blank(channel, date, over_or_under(amount, Balance::ZERO), Some(key))
+            transaction_id,
+            ..blank(channel, date, over_or_under(amount, Balance::ZERO), key)
         })
     }
 }
@@ -231,6 +255,7 @@ fn blank(
         number: key.map(|(_, number)| number.clone()),
         line_no: None,
         order_no: None,
+        transaction_id: None,
         ledger_amount: None,
         channel_amount: None,
         grace_until: None,
@@ -260,12 +285,14 @@ fn control_total(statement: &ChannelStatementReceived) -> Option<ReconciliationB
     })
 }
 
-/// What differs about one number on one day is one break, however it changes; a repeat of the number is another.
-fn break_id(channel: &Name, raised: &ReconciliationBreakRaised, place: u32) -> Uuid {
+/// What differs about one transaction, or about one number that is none of ours, on one day is one break, however it
+/// changes; a repeat of the number is another.
+fn break_name(raised: &ReconciliationBreakRaised) -> String {
     let repeat = if raised.class == ReconciliationClass::DuplicateInChannel { "repeat " } else { "" };
     let side = raised.side.map_or("statement", |side| side.as_str());
-    let (date, number) = (raised.statement_date, raised.number.as_deref().unwrap_or_default());
-    Uuid::new_v5(&NAMESPACE, format!("{channel}/{date}/{repeat}{place}/{side}/{number}").as_bytes())
+    let (date, number) = (raised.statement_date, raised.number.clone().unwrap_or_default());
+    let about = raised.transaction_id.map_or(number, |id| id.to_string());
+    format!("{date}/{repeat}{side}/{about}")
 }
 
 /// Whether two say the same, whichever revision and line says it.
@@ -288,5 +315,5 @@ fn how_gone(raised: &ReconciliationBreakRaised, said: &BTreeMap<Key, Balance>) -
 }
 
 fn end(raised: &ReconciliationBreakRaised, resolution: BreakResolution) -> Data {
-    Data::from(ended_by(raised, resolution, Vec::new()))
+    Data::from(ended_by(raised, resolution, Vec::new(), None))
 }

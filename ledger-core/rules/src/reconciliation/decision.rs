@@ -1,5 +1,6 @@
 //! What persons decide about a break that does not end by itself.
 
+use chrono::{Days, NaiveDate};
 use schemas::{
     Amount, Data, Name, OrderId, StreamKind,
     events::{
@@ -10,7 +11,10 @@ use schemas::{
 use uuid::Uuid;
 
 use super::{Books, NAMESPACE, key_of};
-use crate::order::{Order, RequestData};
+use crate::{
+    order::{Order, RequestData},
+    policy::Policy,
+};
 
 /// How persons settle a break.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,11 +37,13 @@ pub enum BreakRefusal {
     Unknown,
     #[error("it has ended already, as {0}")]
     Ended(BreakResolution),
+    #[error("it was raised again since, with other figures; compare again to see them")]
+    RaisedAgain,
     #[error("{0} ends by itself, with the statement of a later day or when its grace is over")]
     EndsByItself(ReconciliationClass),
     #[error("only a payment that the ledger does not know can be posted; this one is {0}")]
     NotUnknown(ReconciliationClass),
-    #[error("the ledger has this payment already, for {0}; compare again to see what is left of the break")]
+    #[error("the ledger has this payment already, for {0}, where it stands or has been undone; compare again")]
     Posted(String),
     #[error("the statement has it under order {0}; if that is wrong, the channel has to say so")]
     OtherOrder(String),
@@ -60,19 +66,22 @@ pub struct Ending {
     pub resolved: ReconciliationBreakResolved,
 }
 
-/// Ends a break as persons have decided. `order` is what the coordinator knows of the order that they name.
+/// Ends an occurrence of a break as persons have decided. `order` is what the coordinator knows of the order that they name.
 ///
 /// # Errors
 /// The break is not open, or does not end in this way.
 pub fn resolve(
     books: &Books,
-    break_id: Uuid,
+    (break_id, occurrence): (Uuid, u16),
     how: &BreakDecision,
     order: Option<&Order>,
     approvers: &[Name],
+    policy: &Policy,
 ) -> Result<Ending, BreakRefusal> {
     let raised = match books.last_of(break_id) {
         None => return Err(BreakRefusal::Unknown),
+        Some((raised, _)) if raised.occurrence < occurrence => return Err(BreakRefusal::Unknown),
+        Some((raised, _)) if raised.occurrence > occurrence => return Err(BreakRefusal::RaisedAgain),
         Some((_, Some(ended))) => return Err(BreakRefusal::Ended(ended.resolution)),
         Some((raised, None)) => raised,
     };
@@ -101,6 +110,7 @@ pub fn resolve(
             check(raised, id, order, *method)?;
             Some((id.clone(), vec![capture.into()]))
         }
+        BreakDecision::Refunded { method: Method::Withholding } => return Err(BreakRefusal::OtherMethod),
         BreakDecision::Refunded { method } => {
             let (capture, capture_id) = unknown_payment(raised, *method)?;
             let nobody = order_of_nobody(capture_id);
@@ -113,7 +123,11 @@ pub fn resolve(
         }
         BreakDecision::ChannelCorrected | BreakDecision::WrittenOff => None,
     };
-    Ok(Ending { order, resolved: ended_by(raised, resolution, approvers) })
+    // What is no money rests until another file of the day says it again; money does not rest for ever.
+    let rests_for = Days::new(policy.statement_grace_days.into());
+    let is_promised = resolution == BreakResolution::ChannelCorrected && raised.class.is_money();
+    let until = books.last_day().filter(|_| is_promised).and_then(|last| last.checked_add_days(rests_for));
+    Ok(Ending { order, resolved: ended_by(raised, resolution, approvers, until) })
 }
 
 /// The capture that a line is, and its id.
@@ -190,6 +204,7 @@ pub(super) fn ended_by(
     raised: &ReconciliationBreakRaised,
     resolution: BreakResolution,
     approvers: Vec<Name>,
+    until: Option<NaiveDate>,
 ) -> ReconciliationBreakResolved {
     ReconciliationBreakResolved {
         break_id: raised.break_id,
@@ -199,5 +214,6 @@ pub(super) fn ended_by(
         difference: raised.difference(),
         resolution,
         approvers,
+        until,
     }
 }

@@ -2,7 +2,7 @@ use fastrand::Rng;
 use schemas::{Event, events::*};
 
 use super::*;
-use crate::{accounts::AccountCode::*, refund::Refund, testing::*};
+use crate::{accounts::AccountCode::*, policy::Policy, refund::Refund, testing::*};
 
 /// The worked day: six payments of 590.00, and a file of 539.00 that knows B4, not yet B5, and of B7 a yuan less.
 fn worked_day() -> (Channel, Vec<Line>) {
@@ -293,6 +293,114 @@ fn refunds_to_which_the_channel_gives_one_number_are_as_many_as_they_are() {
     assert_eq!(channel.open(), [""; 0]);
 }
 
+#[test]
+fn lines_that_have_no_choice_choose_first() {
+    let other = Refund::request_no(Uuid::from_u128(1));
+    for lines in [["C-1", &other], [&other, "C-1"]] {
+        let mut channel = Channel::default();
+        for id in [1, 2] {
+            let completed = completed(Uuid::from_u128(id), Channel::NAME, "4.00");
+            channel.told(1, RefundCompleted { channel_refund_no: Some("C-1".into()), ..completed });
+        }
+        channel.file(10, "a", &lines.map(|number| refund_line(number, "4.00")));
+        assert_eq!((channel.open(), channel.matched(10)), (vec![], 2));
+    }
+}
+
+#[test]
+fn a_refund_of_another_amount_is_no_repeat_of_its_number() {
+    let mut channel = Channel::default();
+    let completed = completed(Uuid::from_u128(1), Channel::NAME, "4.00");
+    channel.told(1, RefundCompleted { channel_refund_no: Some("C-1".into()), ..completed });
+    let lines = [("C-1", "4.00"), ("C-1", "5.00"), ("C-1", "5.00")];
+    channel.file(10, "a", &lines.map(|(number, amount)| refund_line(number, amount)));
+    assert_eq!(channel.open(), ["C-1 duplicate_in_channel -5.00", "C-1 missing_in_ledger -5.00"]);
+}
+
+#[test]
+fn what_was_written_off_of_one_refund_is_none_of_another_with_its_number() {
+    for ids in [[1, 2], [2, 1]] {
+        let mut channel = Channel::default();
+        for (id, amount) in ids.into_iter().zip(["10.00", "20.00"]) {
+            let completed = completed(Uuid::from_u128(id), Channel::NAME, amount);
+            channel.told(1, RefundCompleted { channel_refund_no: Some("C-1".into()), ..completed });
+        }
+        for (date, file) in [(10, "a"), (13, "b")] {
+            channel.file(date, file, &[]);
+        }
+        let of_20 = channel.books.open_breaks().into_iter().find(|raised| raised.difference().fen() == 2000).unwrap();
+        let (of_20, by) = ((of_20.break_id, of_20.occurrence), [name("li"), name("wang")]);
+        let ending = resolve(&channel.books, of_20, &BreakDecision::WrittenOff, None, &by, &Policy::default()).unwrap();
+        channel.of_the_channel(vec![ending.resolved.into()]);
+        assert_eq!((channel.compare(), channel.open()), (0, vec!["C-1 missing_in_channel 10.00".to_owned()]));
+        assert_eq!(channel.balances(), ["0.00", "-10.00", "0.00"]);
+    }
+}
+
+#[test]
+fn what_the_channel_has_promised_is_raised_again_when_its_term_is_over() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "80.00", 10);
+    for (date, file) in [(10, "a"), (13, "b")] {
+        channel.file(date, file, &[]);
+    }
+    channel.resolve("t1", &BreakDecision::ChannelCorrected, &["li"]).unwrap();
+    for (date, file) in [(14, "c"), (16, "d")] {
+        channel.file(date, file, &[]);
+        assert_eq!((channel.open(), channel.balances()), (vec![], ["80.00", "0.00", "0.00"].map(Into::into)));
+    }
+    channel.file(17, "e", &[]);
+    assert_eq!(channel.open(), ["t1 missing_in_channel -80.00"]);
+    assert_eq!(channel.balances(), ["0.00", "0.00", "80.00"]);
+}
+
+#[test]
+fn an_occurrence_that_has_been_replaced_is_not_settled_with_the_figures_of_another() {
+    let mut channel = Channel::default();
+    channel.file(10, "a", &[line("t1", "25.00")]);
+    let (id, by) = (channel.break_of("t1"), [name("li"), name("wang")]);
+    channel.file(10, "b", &[line("t1", "2500.00")]);
+    let settle = |id| resolve(&channel.books, id, &BreakDecision::WrittenOff, None, &by, &Policy::default());
+    assert_eq!(settle(id), Err(BreakRefusal::RaisedAgain));
+    assert_eq!(settle((id.0, 3)), Err(BreakRefusal::Unknown));
+    assert!(settle((id.0, 2)).is_ok());
+}
+
+#[test]
+fn a_refund_that_came_back_and_a_dispute_are_lines_of_ours() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "10.00", 10);
+    let returned = RefundReturned {
+        refund_id: Uuid::from_u128(1),
+        channel: name(Channel::NAME),
+        amount: yuan("4.00"),
+        return_no: "r1".into(),
+        reason: String::new(),
+        business_date: day(10),
+    };
+    let (at, case) = (name(Channel::NAME), "CB-1".to_owned());
+    let disputed = chargeback(channel.log[0].id, "10.00");
+    let won = dispute_closed("10.00", DisputeOutcome::Won, Bearer::Operator);
+    channel.told(1, returned);
+    channel
+        .told(1, ChargebackReceived { channel: at.clone(), case_no: case.clone(), business_date: day(10), ..disputed });
+    channel.told(1, ChargebackClosed { channel: at, case_no: case, business_date: day(10), ..won });
+    let lines = [line("t1", "10.00"), line("r1", "4.00"), refund_line("CB-1", "10.00"), line("CB-1", "10.00")];
+    channel.file(10, "a", &lines);
+    assert_eq!((channel.open(), channel.matched(10)), (vec![], 4));
+}
+
+#[test]
+fn a_payment_that_was_told_for_two_orders_is_seen() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "10.00", 10);
+    let other = PaymentCaptured { business_date: day(10), ..paid_by(Channel::NAME, "t1", "10.00") };
+    let told = Event::about_order("/test", &card_order(2), Default::default(), other);
+    channel.books.apply(&told);
+    channel.file(10, "a", &[line("t1", "10.00")]);
+    assert_eq!(channel.open(), ["t1 timing -10.00"], "the channel has it once");
+}
+
 /// The channel undid the payment `t1` of 10.00, of the tenth, on a day of March.
 fn reversed_on(date: u32) -> Channel {
     let mut channel = Channel::default();
@@ -358,6 +466,7 @@ fn a_refund_of_a_payment_of_nobody_that_was_cut_off_is_completed() {
     channel.file(10, "a", &[Line { order_no: None, ..line("t1", "30.00") }]);
     let (before, id, by) = (channel.books.clone(), channel.break_of("t1"), [name("li")]);
     channel.resolve("t1", &back, &["li"]).unwrap();
+    let settle = |books: &Books| resolve(books, id, &back, None, &by, &Policy::default());
     let mut cut = before.clone();
     channel
         .log
@@ -365,7 +474,20 @@ fn a_refund_of_a_payment_of_nobody_that_was_cut_off_is_completed() {
         .filter(|event| matches!(event.data, Data::PaymentCaptured(_)))
         .for_each(|event| cut.apply(event));
     assert_ne!(cut, before);
-    assert_eq!(resolve(&cut, id, &back, None, &by), resolve(&before, id, &back, None, &by));
+    assert_eq!(settle(&cut), settle(&before));
+}
+
+#[test]
+fn of_a_payment_that_was_reversed_in_part_both_are_lines() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "10.00", 10);
+    let capture_id = Some(channel.log[0].id);
+    let part = PaymentReversed { capture_id, amount: yuan("3.00"), ..nothing_charged(Channel::NAME, "v1") };
+    channel.told(1, part.clone()).file(10, "a", &[line("t1", "10.00"), refund_line("v1", "3.00")]);
+    assert_eq!((channel.open(), channel.matched(10)), (vec![], 2));
+    channel.told(1, PaymentReversed { amount: yuan("7.00"), channel_txn_no: "v2".into(), attempt: 2, ..part });
+    channel.file(10, "b", &[]);
+    assert_eq!(channel.open(), [""; 0], "in two parts, and wholly");
 }
 
 #[test]
@@ -434,14 +556,9 @@ fn a_break_that_has_ended_or_ends_by_itself_is_not_for_a_person() {
     channel.resolve("t2", &BreakDecision::ChannelCorrected, &["li"]).unwrap();
     assert_eq!(channel.file(10, "a", &[line("t2", "5.00")]), 0, "a person has settled it");
     let by = [name("li")];
-    assert_eq!(
-        resolve(&channel.books, id, &BreakDecision::ChannelCorrected, None, &by),
-        Err(BreakRefusal::Ended(BreakResolution::ChannelCorrected))
-    );
-    assert_eq!(
-        resolve(&channel.books, Uuid::nil(), &BreakDecision::ChannelCorrected, None, &by),
-        Err(BreakRefusal::Unknown)
-    );
+    let settle = |id| resolve(&channel.books, id, &BreakDecision::ChannelCorrected, None, &by, &Policy::default());
+    assert_eq!(settle(id), Err(BreakRefusal::Ended(BreakResolution::ChannelCorrected)));
+    assert_eq!(settle((Uuid::nil(), 1)), Err(BreakRefusal::Unknown));
     assert_eq!(
         channel.resolve("t1", &BreakDecision::ChannelCorrected, &["li"]),
         Err(BreakRefusal::EndsByItself(ReconciliationClass::Timing))

@@ -65,7 +65,7 @@ impl Channel {
         self.log.push(event);
     }
 
-    fn of_the_channel(&mut self, events: Vec<Data>) -> usize {
+    pub fn of_the_channel(&mut self, events: Vec<Data>) -> usize {
         let count = events.len();
         for data in events {
             self.append(Event::about_channel("/test", &name(Self::NAME), LogTime::UNIX_EPOCH.fixed_offset(), data));
@@ -125,9 +125,10 @@ impl Channel {
         self.books.open_breaks().into_iter().map(text).collect()
     }
 
-    pub fn break_of(&self, number: &str) -> Uuid {
+    pub fn break_of(&self, number: &str) -> (Uuid, u16) {
         let of_it = |raised: &&ReconciliationBreakRaised| raised.number.as_deref().unwrap_or("all") == number;
-        self.books.open_breaks().into_iter().find(of_it).unwrap().break_id
+        let raised = self.books.open_breaks().into_iter().find(of_it).unwrap();
+        (raised.break_id, raised.occurrence)
     }
 
     /// Settles the break of this number; an order that is named was asked for through this channel.
@@ -144,8 +145,14 @@ impl Channel {
         approvers: &[&str],
     ) -> Result<(), BreakRefusal> {
         let approvers: Vec<Name> = approvers.iter().map(|text| name(text)).collect();
-        let Ending { order, resolved } =
-            reconciliation::resolve(&self.books, self.break_of(number), how, Some(order), &approvers)?;
+        let Ending { order, resolved } = reconciliation::resolve(
+            &self.books,
+            self.break_of(number),
+            how,
+            Some(order),
+            &approvers,
+            &Policy::default(),
+        )?;
         for (order, data) in
             order.into_iter().flat_map(|(order, data)| data.into_iter().map(move |d| (order.clone(), d)))
         {
