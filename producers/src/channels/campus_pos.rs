@@ -1,8 +1,11 @@
-//! Terminals on campus (校园POS): they upload what was bought while they were offline, as JSON under a signed time.
+//! Terminals on campus (校园POS): they ask whether a card may buy, and upload what was bought while they were offline, as JSON
+//! under a signed time.
 //!
-//! How such terminals speak is not public: the signature is our own (`signature/timestamped.rs`), and each purchase has the
-//! fields of `POST /v1/offline-purchases`. A terminal signs when it uploads, not when it sells.
+//! How such terminals speak is not public: the signature is our own (`signature/timestamped.rs`), each request has the
+//! fields of `POST /v1/purchases`, and each purchase those of `POST /v1/offline-purchases`. A terminal signs when it
+//! uploads, not when it sells.
 
+use schemas::RefusalCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -34,20 +37,35 @@ impl Settings for CampusPosConfig {
     }
 }
 
+/// What a terminal asks for now, and what it sold while it was offline.
 #[derive(Deserialize)]
-struct Upload<'n> {
+pub(crate) struct Upload<'n> {
     #[serde(borrow)]
-    purchases: Vec<&'n RawValue>,
+    requests: Option<Vec<&'n RawValue>>,
+    #[serde(borrow)]
+    purchases: Option<Vec<&'n RawValue>>,
+}
+
+impl<'n> Upload<'n> {
+    /// Each as it is spelt: a bad one keeps no good one back.
+    pub fn requests(&self) -> impl Iterator<Item = &'n [u8]> {
+        self.requests.iter().flatten().map(|request| request.get().as_bytes())
+    }
+
+    pub fn purchases(&self) -> impl Iterator<Item = &'n [u8]> {
+        self.purchases.iter().flatten().map(|purchase| purchase.get().as_bytes())
+    }
 }
 
 impl CampusPos {
-    /// The purchases, each as it is spelt: a bad one keeps no good one back.
-    ///
     /// # Errors
     /// The upload as a whole is not taken.
-    pub fn read<'n>(&self, notice: &Notice<'n>) -> Result<Vec<&'n [u8]>, Refused> {
+    pub fn read<'n>(&self, notice: &Notice<'n>) -> Result<Upload<'n>, Refused> {
         self.signature.verify(notice)?;
         let upload: Upload<'n> = read_json(notice.body)?;
-        Ok(upload.purchases.into_iter().map(|purchase| purchase.get().as_bytes()).collect())
+        match upload.requests.is_some() || upload.purchases.is_some() {
+            true => Ok(upload),
+            false => Err(Refused::at(RefusalCode::MissingField, "purchases")),
+        }
     }
 }

@@ -114,12 +114,15 @@ fn unavailable(error: impl std::fmt::Display) -> Refused {
     Refused::door(DoorCode::Unavailable)
 }
 
-/// Purchases that terminals upload. Each has an answer of its own, in their order.
+/// What terminals ask for and upload. Each has an answer of its own, in their order.
 async fn upload(door: &Door, terminals: &CampusPos, notice: &Notice<'_>) -> Result<(StatusCode, Answer), Refused> {
     let caller = Caller::signed(terminals.own.name.clone());
     let mut read: Vec<Result<(OrderId, Event), Problem>> = Vec::new();
-    for text in terminals.read(notice)? {
-        read.push(match purchases::offline(door, &caller, text) {
+    let upload = terminals.read(notice)?;
+    let requests = upload.requests().map(|text| purchases::online(door, &caller, text));
+    let asked = requests.chain(upload.purchases().map(|text| purchases::offline(door, &caller, text)));
+    for asked in asked {
+        read.push(match asked {
             Ok((key, asked)) => register(door, &caller, &key, notice.headers, asked).await,
             Err(refusal) => Err(refusal.into()),
         });
@@ -147,7 +150,8 @@ async fn upload(door: &Door, terminals: &CampusPos, notice: &Notice<'_>) -> Resu
             }
         });
     }
-    Ok((worst, Answer::json(&json!({ "purchases": answers }))))
+    let purchases = answers.split_off(upload.requests().count());
+    Ok((worst, Answer::json(&json!({ "requests": answers, "purchases": purchases }))))
 }
 
 /// What became of a purchase that the log has.

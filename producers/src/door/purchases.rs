@@ -75,9 +75,15 @@ pub async fn post(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let request: PurchaseRequest = json::read(&whole(body)?)?;
-    let channel = channel(&caller, request.channel)?;
-    let stream = stream(&door, &request.school, &request.card)?;
+    let (key, asked) = online(&door, &caller, &whole(body)?)?;
+    answer(&door, &caller, &key, &headers, asked).await
+}
+
+/// A request to buy, and the key that names it.
+pub(super) fn online(door: &Door, caller: &Caller, json: &[u8]) -> Result<(String, Asked), Refusal> {
+    let request: PurchaseRequest = json::read(json)?;
+    let channel = channel(caller, request.channel)?;
+    let stream = stream(door, &request.school, &request.card)?;
     let key = key(&request.school, &request.terminal, request.terminal_seq);
     let data = PurchaseRequested {
         channel: channel.clone(),
@@ -88,8 +94,7 @@ pub async fn post(
         terminal: request.terminal,
         terminal_seq: request.terminal_seq,
     };
-    let asked = Asked { stream, channel, data: data.into(), at: request.requested_at };
-    answer(&door, &caller, &key, &headers, asked).await
+    Ok((key, Asked { stream, channel, data: data.into(), at: request.requested_at }))
 }
 
 pub async fn post_offline(

@@ -53,6 +53,26 @@ async fn each_purchase_is_a_request_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_terminal_that_is_online_asks_under_the_same_signature() {
+    let bed = Bed::new().await;
+    let mut asked = purchase(1);
+    asked.as_object_mut().unwrap().remove("occurred_at");
+    let mut misspelt = asked.clone();
+    misspelt["terminal"] = Value::Null;
+    let body = json!({ "requests": [asked, misspelt], "purchases": [purchase(2)] }).to_string();
+    let (status, _, answer) = upload_signed(&bed, &body, SECRET, now().timestamp()).await;
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        (&answer["requests"][0]["status"], &answer["purchases"][0]["status"]),
+        (&json!("pending"), &json!("pending"))
+    );
+    assert_eq!(answer["requests"][1], json!({ "status": "refused", "code": "INVALID_DATA" }));
+    let types: Vec<_> = bed.events().iter().map(|event| event.data.event_type()).collect();
+    assert_eq!(types, ["ledger.purchase.requested.v1", "ledger.offline-purchase.uploaded.v1"]);
+}
+
+#[tokio::test]
 async fn the_same_count_of_the_same_terminal_is_the_same_purchase() {
     let bed = Bed::new().await;
     let (_, first) = upload(&bed, &[purchase(1), purchase(1)]).await;
