@@ -124,7 +124,7 @@ impl House {
     }
 
     pub fn reconciler(&self) -> Reconciler {
-        Reconciler::new(self.log.clone(), self.events_topic(), self.publisher(), self.pool.clone())
+        Reconciler::new(self.publisher(), self.pool.clone())
     }
 
     /// Every topic as it should be.

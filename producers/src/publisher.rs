@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use engine::{
     clock::Clock,
-    log::{AppendError, Log, LogError, NewRecord, Position, RECORD_BYTES_MAX},
+    log::{AppendError, Log, LogError, NewRecord, Position, RECORD_BYTES_MAX, Record, read_to},
 };
 use schemas::{Event, Refusal, RefusalCode};
 
@@ -31,6 +31,12 @@ impl Publisher {
     /// The offset after the last event of every partition. Blocks.
     pub fn ends(&self) -> Result<Vec<i64>, LogError> {
         self.log.ends(&self.topic)
+    }
+
+    /// Every record up to the end of now, each partition's in order. Blocks.
+    pub fn read_all(&self, each: impl FnMut(Record) -> Result<(), LogError>) -> Result<(), LogError> {
+        let ends = self.ends()?;
+        read_to(&*self.log, &self.topic, &vec![0; ends.len()], &ends, each)
     }
 
     /// One try: where each event stands, or why that is not known.

@@ -2,12 +2,12 @@
 //! rules decide, and appends what they say. One job at a time works on a channel. Ids are derived, so a run that was cut
 //! off is completed by the next.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use deadpool_postgres::Pool;
 use engine::{
-    log::{AppendError, Log, LogError, Position},
+    log::{AppendError, LogError, Position},
     postgres::{QueryError, Turn},
 };
 use rules::{
@@ -26,7 +26,7 @@ use crate::{
 const SOURCE: &str = "/ledger/reconciliation";
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How many records are read, and events appended, at a time.
+/// How many events are appended at a time.
 const BATCH: usize = 1000;
 
 #[derive(Debug, thiserror::Error)]
@@ -55,11 +55,9 @@ pub enum ReconciliationError {
     CutOff(#[from] tokio::task::JoinError),
 }
 
-/// The log as the job sees it.
+/// The job, for any channel.
 #[derive(Clone, Debug)]
 pub struct Reconciler {
-    log: Arc<dyn Log>,
-    topic: String,
     publisher: Publisher,
     pool: Pool,
 }
@@ -74,8 +72,8 @@ pub struct Reconciled {
 }
 
 impl Reconciler {
-    pub fn new(log: Arc<dyn Log>, topic: impl Into<String>, publisher: Publisher, pool: Pool) -> Self {
-        Self { log, topic: topic.into(), publisher, pool }
+    pub fn new(publisher: Publisher, pool: Pool) -> Self {
+        Self { publisher, pool }
     }
 
     /// Takes a statement into the log, if there is one, and compares all those of the channel with the ledger as it is now.
@@ -172,31 +170,21 @@ impl Reconciler {
 
     /// The channel's books, from the beginning of the log to its end of now.
     async fn books(&self, channel: &Name) -> Result<Books, ReconciliationError> {
-        let (log, topic, channel) = (self.log.clone(), self.topic.clone(), channel.clone());
-        let counts = move |data: &Data| channel_of(data) == Some(&channel);
-        Ok(tokio::task::spawn_blocking(move || read_books(&*log, &topic, counts)).await??)
+        let (publisher, channel) = (self.publisher.clone(), channel.clone());
+        Ok(tokio::task::spawn_blocking(move || read_books(&publisher, &channel)).await??)
     }
 }
 
-fn read_books(log: &dyn Log, topic: &str, counts: impl Fn(&Data) -> bool) -> Result<Books, LogError> {
-    let ends = log.ends(topic)?;
-    let mut left: Vec<Position> =
-        (0..).zip(&ends).filter(|(_, end)| **end > 0).map(|(partition, _)| Position { partition, offset: 0 }).collect();
-    let mut reader = log.reader(topic)?;
-    reader.assign(&left)?;
+fn read_books(publisher: &Publisher, channel: &Name) -> Result<Books, LogError> {
     let mut books = Books::default();
-    while !left.is_empty() {
-        for record in reader.poll(BATCH, Duration::from_millis(500))? {
-            match record.event() {
-                Ok(event) if counts(&event.data) => books.apply(&event),
-                Ok(_) => {}
-                // What it meant is told by other events, if anything.
-                Err(refusal) => tracing::warn!(position = %record.position, %refusal, "a record cannot be read"),
-            }
-            let end = usize::try_from(record.position.partition).ok().and_then(|partition| ends.get(partition));
-            let is_last = end.is_none_or(|end| record.position.offset + 1 >= *end);
-            left.retain(|position| !(is_last && position.partition == record.position.partition));
+    publisher.read_all(|record| {
+        match record.event() {
+            Ok(event) if channel_of(&event.data) == Some(channel) => books.apply(&event),
+            Ok(_) => {}
+            // What it meant is told by other events, if anything.
+            Err(refusal) => tracing::warn!(position = %record.position, %refusal, "a record cannot be read"),
         }
-    }
+        Ok(())
+    })?;
     Ok(books)
 }

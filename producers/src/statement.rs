@@ -1,7 +1,7 @@
 //! Statements of channels (对账文件): comma-separated text, whose character set and columns are settings of the channel. A
 //! file is taken as a whole or not at all: of one with a line that cannot be read, nobody knows what it says.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use chrono::NaiveDate;
 use csv::ByteRecord;
@@ -82,7 +82,7 @@ pub enum StatementError {
     Heading(Charset),
     #[error("its heading has no column {0:?}, which the settings [statements.<channel>] name")]
     Column(String),
-    #[error("{}", told(.0))]
+    #[error("{}", list(.0))]
     Lines(Vec<Rejected>),
     #[error("it has no line with its totals, so it may have been cut off")]
     NoTotals,
@@ -102,7 +102,7 @@ impl fmt::Display for Rejected {
     }
 }
 
-fn told(rejected: &[Rejected]) -> String {
+fn list(rejected: &[Rejected]) -> String {
     let named: Vec<String> = rejected.iter().take(LINES_NAMED_MAX).map(Rejected::to_string).collect();
     let more = rejected.len().saturating_sub(LINES_NAMED_MAX);
     let more = if more == 0 { String::new() } else { format!("\nand {more} more") };
@@ -130,8 +130,9 @@ struct Columns<'a> {
 /// Reads the file of a day.
 ///
 /// # Errors
-/// The heading lacks a column, the totals are missing where the channel writes some, the last line does not end where it
-/// does not, or lines cannot be read; these are named, each with its number and reason.
+/// The heading is in another character set, or lacks a column or has it twice; the totals are missing where the channel
+/// writes some, or else the end of the last line; where lines end cannot be told; or lines cannot be read, which are named,
+/// each with its number and reason.
 pub fn read(
     bytes: &[u8],
     date: NaiveDate,
@@ -162,10 +163,11 @@ pub fn read(
     if !rejected.is_empty() {
         return Err(StatementError::Lines(rejected));
     }
-    match totals {
-        None if !format.totals.is_empty() => return Err(StatementError::NoTotals),
-        None if !text.ends_with(b"\n") => return Err(StatementError::NoEnd),
-        Some(_) | None => {}
+    if totals.is_none() && !format.totals.is_empty() {
+        return Err(StatementError::NoTotals);
+    }
+    if totals.is_none() && !text.ends_with(b"\n") {
+        return Err(StatementError::NoEnd);
     }
     Ok(Statement {
         date,
@@ -237,8 +239,10 @@ impl<'a> Columns<'a> {
         let order_no = told(self.order)?.map(|order| order.strip_prefix(prefix).unwrap_or(order));
         let is_sound =
             |number: &str| (1..=NUMBER_CHARS_MAX).contains(&number.chars().count()) && !number.contains(is_unseen);
-        if !is_sound(number) || !order_no.is_none_or(is_sound) {
-            return Err(format!("a number has 1 to {NUMBER_CHARS_MAX} characters"));
+        let numbers = iter::once(("number", number)).chain(order_no.map(|order| ("order's number", order)));
+        if let Some((what, text)) = numbers.into_iter().find(|(_, text)| !is_sound(text)) {
+            let why = format!("is empty, longer than {NUMBER_CHARS_MAX} characters, or has a blank in it");
+            return Err(format!("the {what} {text:?} {why}"));
         }
         // 28001234567890123 becomes 2.80012E+16, and so do the numbers beside it.
         if is_rounded(number) {

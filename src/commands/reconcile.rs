@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use clap::{Args, Subcommand, ValueEnum};
 use engine::clock::Clock;
 use producers::statement;
-use rules::reconciliation::{Books, BreakDecision, Comparison, Statement};
+use rules::reconciliation::{BreakDecision, Comparison, Statement};
 use schemas::{
     Balance, Name, OrderId,
     events::{Method, ReconciliationBreakRaised},
@@ -126,11 +126,11 @@ async fn compare(config: Config, channel: &Name, file: Option<(NaiveDate, &Path)
         json["difference"] = json!(raised.difference());
         json
     };
-    let open: Vec<_> = open.iter().map(with_difference).collect();
+    let breaks: Vec<_> = open.iter().map(with_difference).collect();
     let json = json!({
-        "channel": channel, "statement": read, "matched": matched, "appended": appended, "breaks": open,
+        "channel": channel, "statement": read, "matched": matched, "appended": appended, "breaks": breaks,
     });
-    print(output, &rows(&books), &json)
+    print(output, &rows(&open), &json)
 }
 
 fn read(config: &Config, channel: &Name, date: NaiveDate, file: &Path) -> Result<Statement> {
@@ -141,7 +141,7 @@ fn read(config: &Config, channel: &Name, date: NaiveDate, file: &Path) -> Result
 }
 
 /// Every open break of the channel.
-fn rows(books: &Books) -> Rows {
+fn rows(open: &[&ReconciliationBreakRaised]) -> Rows {
     let columns = [
         "break 差异编号",
         "class 类型",
@@ -154,7 +154,7 @@ fn rows(books: &Books) -> Rows {
     ];
     let mut rows = Rows::new(&columns, &[5, 6, 7]);
     let amount = |amount: Option<Balance>| amount.map_or(String::new(), |amount| amount.to_string());
-    for raised in books.open_breaks() {
+    for raised in open {
         let ReconciliationBreakRaised { break_id, occurrence, class, statement_date, number, order_no, .. } = raised;
         rows.push([
             format!("{break_id}/{occurrence}"),

@@ -1,15 +1,12 @@
 //! `ledger replay`: events of the log as CloudEvents, one JSON object a line. It reads and calls nobody.
 
-use std::{
-    io::{BufWriter, Write, stdout},
-    time::Duration,
-};
+use std::io::{BufWriter, Write, stdout};
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, FixedOffset};
 use engine::{
     clock::Clock,
-    log::{Log, Position, Record},
+    log::{Log, Position, Record, read_to},
 };
 use indicatif::ProgressBar;
 use rules::{accounts::AccountCode, postings::postings};
@@ -50,26 +47,11 @@ fn replay(log: &dyn Log, topic: &str, wanted: &Wanted) -> Result<()> {
     let (starts, ends) = bounds(log, topic, wanted)?;
     let span = |(start, end): (&i64, &i64)| u64::try_from(end - start).unwrap_or(0);
     let progress = ProgressBar::new(starts.iter().zip(&ends).map(span).sum());
-    let mut left: Vec<Position> = (0..)
-        .zip(starts.iter().zip(&ends))
-        .filter(|(_, (start, end))| start < end)
-        .map(|(partition, (start, _))| Position { partition, offset: *start })
-        .collect();
-    let mut reader = log.reader(topic)?;
     let mut out = BufWriter::new(stdout().lock());
-    reader.assign(&left)?;
-    while !left.is_empty() {
-        let records = reader.poll(1000, Duration::from_millis(500))?;
-        for record in records {
-            progress.inc(1);
-            let index = usize::try_from(record.position.partition)?;
-            if record.position.offset < ends[index] {
-                write(&mut out, &record, wanted)?;
-            }
-            let done = record.position.offset + 1 >= ends[index];
-            left.retain(|position| !(done && position.partition == record.position.partition));
-        }
-    }
+    read_to(log, topic, &starts, &ends, |record| {
+        progress.inc(1);
+        write(&mut out, &record, wanted)
+    })?;
     progress.finish_and_clear();
     Ok(out.flush()?)
 }

@@ -115,9 +115,9 @@ words! {
         Timing = "timing",
         /// Ours, and in no statement although its time is over.
         MissingInChannel = "missing_in_channel",
-        /// In the statement under an order of ours, and not in the ledger.
+        /// In the statement under a number that has the form of our orders, and not in the ledger.
         MissingInLedger = "missing_in_ledger",
-        /// In the statement under no order of ours.
+        /// In the statement under no such number.
         UnknownOrder = "unknown_order",
         /// The channel has more than the ledger.
         AmountChannelOver = "amount_channel_over",
@@ -155,6 +155,7 @@ pub struct ReconciliationBreakRaised {
     /// The day of the statement; of what is in none, the day in whose statement it should be.
     #[serde(deserialize_with = "crate::calendar::date")]
     pub statement_date: NaiveDate,
+    /// Of the statement of that day.
     pub revision: u16,
     pub class: ReconciliationClass,
     /// Absent where the statement as a whole differs.
@@ -171,8 +172,10 @@ pub struct ReconciliationBreakRaised {
     /// As the ledger has it, or else as the statement has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_no: Option<String>,
+    /// Absent where the ledger has none. Of a control total: what the lines add up to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger_amount: Option<Balance>,
+    /// Absent where the channel has none. Of a control total: what the file says that they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_amount: Option<Balance>,
     /// The last day in whose statement it may still come.

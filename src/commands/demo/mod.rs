@@ -8,8 +8,8 @@ use chrono::{DateTime, FixedOffset};
 use clap::ValueEnum;
 use producers::channels::ChannelsConfig;
 use projections::report;
-use rules::accounts::AccountCode;
-use schemas::{Balance, OrderId};
+use rules::{accounts::AccountCode, reconciliation::Books};
+use schemas::{Balance, OrderId, events::ReconciliationBreakRaised};
 
 use crate::{
     config::Config,
@@ -143,6 +143,14 @@ async fn totals(stage: &Stage) -> Result<Totals> {
         *totals.entry(u16::try_from(row.account)?).or_default() += row.balance.parse::<Balance>()?;
     }
     Ok(totals)
+}
+
+/// `missing_in_ledger 400.00` for each open break, in alphabetical order.
+fn differences(books: &Books) -> String {
+    let told = |raised: &&ReconciliationBreakRaised| format!("{} {}", raised.class, raised.difference());
+    let mut told: Vec<String> = books.open_breaks().iter().map(told).collect();
+    told.sort();
+    told.join(", ")
 }
 
 pub fn start_of_day() -> Result<DateTime<FixedOffset>> {

@@ -7,7 +7,7 @@ use std::{fmt, str};
 pub struct Headers(Vec<u8>);
 
 impl Headers {
-    pub fn push(&mut self, name: &str, value: &[u8]) {
+    fn push(&mut self, name: &str, value: &[u8]) {
         self.field(name.as_bytes());
         self.field(value);
     }
@@ -19,7 +19,8 @@ impl Headers {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        read(&self.0).map_while(|header| header)
+        let mut rest = &self.0[..];
+        std::iter::from_fn(move || header(&mut rest))
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -28,23 +29,16 @@ impl Headers {
 
     /// `None` if the bytes are not what [`Headers::as_bytes`] gives.
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
-        let is_sound = read(&bytes).all(|header| header.is_some());
-        is_sound.then_some(Self(bytes))
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            header(&mut rest)?;
+        }
+        Some(Self(bytes))
     }
 }
 
-/// One header after the other; `None` where the bytes are none.
-fn read(mut bytes: &[u8]) -> impl Iterator<Item = Option<(&str, &[u8])>> {
-    std::iter::from_fn(move || {
-        if bytes.is_empty() {
-            return None;
-        }
-        let header = take(&mut bytes).and_then(|name| Some((str::from_utf8(name).ok()?, take(&mut bytes)?)));
-        if header.is_none() {
-            bytes = &[];
-        }
-        Some(header)
-    })
+fn header<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+    Some((str::from_utf8(take(rest)?).ok()?, take(rest)?))
 }
 
 fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -80,9 +74,9 @@ mod tests {
         assert_eq!(headers.iter().collect::<Vec<_>>(), told);
         let bytes = headers.as_bytes();
         assert_eq!(Headers::from_bytes(bytes.to_vec()).unwrap(), headers);
+        let whole = [1, 2].map(|count| told[..count].iter().copied().collect::<Headers>().as_bytes().len());
         for end in 1..bytes.len() {
-            let cut = Headers::from_bytes(bytes[..end].to_vec());
-            assert!(cut.is_none_or(|some| some.iter().count() < 3), "cut at {end}");
+            assert_eq!(Headers::from_bytes(bytes[..end].to_vec()).is_some(), whole.contains(&end), "cut at {end}");
         }
         assert_eq!(Headers::from_bytes(vec![0, 0, 0, 1, 0xff, 0, 0, 0, 0]), None, "a name that is no text");
     }

@@ -87,6 +87,35 @@ impl Record {
     }
 }
 
+/// Every record from `starts` up to `ends`, each partition's in order. Blocks until it has read them all.
+///
+/// # Errors
+/// The log does not answer, or `each` refuses a record.
+pub fn read_to<E: From<LogError>>(
+    log: &dyn Log,
+    topic: &str,
+    starts: &[i64],
+    ends: &[i64],
+    mut each: impl FnMut(Record) -> Result<(), E>,
+) -> Result<(), E> {
+    let spans = (0..).zip(starts.iter().zip(ends)).filter(|(_, (start, end))| start < end);
+    let mut left: Vec<Position> = spans.map(|(partition, (start, _))| Position { partition, offset: *start }).collect();
+    let mut reader = log.reader(topic)?;
+    reader.assign(&left)?;
+    while !left.is_empty() {
+        for record in reader.poll(1000, Duration::from_millis(500))? {
+            let position = record.position;
+            let end = usize::try_from(position.partition).ok().and_then(|partition| ends.get(partition)).copied();
+            let end = end.unwrap_or_default();
+            if position.offset < end {
+                each(record)?;
+            }
+            left.retain(|left| left.partition != position.partition || position.offset + 1 < end);
+        }
+    }
+    Ok(())
+}
+
 /// Why one record was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {

@@ -44,7 +44,7 @@ pub struct Books {
     /// By statement and number of the line.
     lines: BTreeMap<Uuid, BTreeMap<u32, StatementLineReceived>>,
     /// By break and occurrence.
-    raised: BTreeMap<Uuid, BTreeMap<u16, ReconciliationBreakRaised>>,
+    raised: BTreeMap<(Uuid, u16), ReconciliationBreakRaised>,
     resolved: BTreeMap<(Uuid, u16), ReconciliationBreakResolved>,
 }
 
@@ -111,8 +111,7 @@ impl Books {
                 lines.entry(data.line_no).or_insert_with(|| data.clone());
             }
             Data::ReconciliationBreakRaised(data) => {
-                let occurrences = self.raised.entry(data.break_id).or_default();
-                occurrences.entry(data.occurrence).or_insert_with(|| data.clone());
+                self.raised.entry((data.break_id, data.occurrence)).or_insert_with(|| data.clone());
             }
             Data::ReconciliationBreakResolved(data) => {
                 self.resolved.entry((data.break_id, data.occurrence)).or_insert_with(|| data.clone());
@@ -159,9 +158,8 @@ impl Books {
     /// more or less than our own the channel may have.
     pub(super) fn written_off(&self) -> BTreeMap<About, (NaiveDate, Balance)> {
         let mut sums = BTreeMap::<About, (NaiveDate, Balance)>::new();
-        for resolved in self.resolved.values().filter(|end| end.resolution == BreakResolution::WrittenOff) {
-            let raised = self.raised.get(&resolved.break_id).and_then(|all| all.get(&resolved.occurrence));
-            let Some(raised) = raised.filter(|raised| raised.class.is_money()) else { continue };
+        for (key, resolved) in self.resolved.iter().filter(|(_, end)| end.resolution == BreakResolution::WrittenOff) {
+            let Some(raised) = self.raised.get(key).filter(|raised| raised.class.is_money()) else { continue };
             let number = || key_of(raised).map(About::Number);
             if let Some(about) = raised.transaction_id.map(About::Transaction).or_else(number) {
                 sums.entry(about).or_insert((raised.statement_date, Balance::ZERO)).1 += resolved.difference;
@@ -196,23 +194,23 @@ impl Books {
     }
 
     /// The last day of which there is a statement.
-    pub fn last_day(&self) -> Option<NaiveDate> {
+    pub(super) fn last_day(&self) -> Option<NaiveDate> {
         self.statements.last_key_value().map(|(date, _)| *date)
     }
 
     /// The last occurrence of a break, and how it ended if it has.
-    pub fn last_of(
+    pub(super) fn last_of(
         &self,
         break_id: Uuid,
     ) -> Option<(&ReconciliationBreakRaised, Option<&ReconciliationBreakResolved>)> {
-        let (occurrence, raised) = self.raised.get(&break_id)?.last_key_value()?;
-        Some((raised, self.resolved.get(&(break_id, *occurrence))))
+        let (key, raised) = self.raised.range((break_id, 0)..=(break_id, u16::MAX)).next_back()?;
+        Some((raised, self.resolved.get(key)))
     }
 
     /// The breaks that nothing has ended yet, by day, side and number.
     pub fn open_breaks(&self) -> Vec<&ReconciliationBreakRaised> {
-        let last = self.raised.keys().filter_map(|break_id| self.last_of(*break_id));
-        let mut open: Vec<_> = last.filter(|(_, ended)| ended.is_none()).map(|(raised, _)| raised).collect();
+        let open = self.raised.iter().filter(|(key, _)| !self.resolved.contains_key(key));
+        let mut open: Vec<_> = open.map(|(_, raised)| raised).collect();
         open.sort_by_key(|raised| {
             (raised.statement_date, raised.side, &raised.number, raised.difference(), raised.class.as_str())
         });

@@ -1,7 +1,7 @@
 //! Books and statements side by side, and what should be open because of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     iter,
 };
 
@@ -147,26 +147,21 @@ impl<'a> Comparison<'a> {
     }
 
     fn differences(&self, channel: &Name, policy: &Policy) -> BTreeMap<Uuid, ReconciliationBreakRaised> {
-        let (mut found, mut places) = (BTreeMap::new(), HashMap::new());
+        let (mut found, mut places) = (BTreeMap::new(), BTreeMap::new());
         let mut add = |raised: ReconciliationBreakRaised| {
             // Several lines may have one number.
             let name = break_name(&raised);
             let place = places.entry(name.clone()).and_modify(|place| *place += 1).or_insert(1);
             let break_id = Uuid::new_v5(&NAMESPACE, format!("{channel}/{place}/{name}").as_bytes());
-            found.insert(break_id, ReconciliationBreakRaised { break_id, ..raised });
+            let revision = self.books.statement_of(raised.statement_date).map_or(0, |statement| statement.revision);
+            found.insert(break_id, ReconciliationBreakRaised { break_id, revision, ..raised });
         };
         self.items.iter().filter_map(|item| self.difference(item, channel, policy)).for_each(&mut add);
-        self.off.iter().filter_map(|(about, off)| self.left(about, *off, channel)).for_each(&mut add);
-        for line in &self.repeats {
-            let repeat = about(line, ReconciliationClass::DuplicateInChannel, channel);
-            add(ReconciliationBreakRaised { revision: self.revision(line.statement_date), ..repeat });
-        }
+        self.off.iter().filter_map(|(about, off)| left(about, *off, channel)).for_each(&mut add);
+        let repeats = self.repeats.iter();
+        repeats.map(|line| about(line, ReconciliationClass::DuplicateInChannel, channel)).for_each(&mut add);
         self.books.statements().filter_map(control_total).for_each(&mut add);
         found
-    }
-
-    fn revision(&self, date: NaiveDate) -> u16 {
-        self.books.statement_of(date).map_or(0, |statement| statement.revision)
     }
 
     /// What differs about one payment or refund.
@@ -207,28 +202,22 @@ impl<'a> Comparison<'a> {
             }
             (None, None) => return None,
         };
-        let (revision, transaction_id) = (self.revision(raised.statement_date), item.ours.map(|ours| ours.id));
-        Some(ReconciliationBreakRaised { revision, transaction_id, ledger_amount, channel_amount, ..raised })
+        let transaction_id = item.ours.map(|ours| ours.id);
+        Some(ReconciliationBreakRaised { transaction_id, ledger_amount, channel_amount, ..raised })
     }
+}
 
-    /// The ledger has what was written off, and the channel has nothing any more.
-    fn left(
-        &self,
-        about: &About,
-        (date, amount): (NaiveDate, Balance),
-        channel: &Name,
-    ) -> Option<ReconciliationBreakRaised> {
-        let (key, transaction_id) = match about {
-            About::Number(key) => (Some(key), None),
-            About::Transaction(id) => (None, Some(*id)),
-        };
-        (!amount.is_zero()).then(|| ReconciliationBreakRaised {
-            revision: self.revision(date),
-            ledger_amount: Some(amount),
-            transaction_id,
-            ..blank(channel, date, over_or_under(amount, Balance::ZERO), key)
-        })
-    }
+/// The ledger has what was written off, and the channel has nothing any more.
+fn left(about: &About, (date, amount): (NaiveDate, Balance), channel: &Name) -> Option<ReconciliationBreakRaised> {
+    let (key, transaction_id) = match about {
+        About::Number(key) => (Some(key), None),
+        About::Transaction(id) => (None, Some(*id)),
+    };
+    (!amount.is_zero()).then(|| ReconciliationBreakRaised {
+        ledger_amount: Some(amount),
+        transaction_id,
+        ..blank(channel, date, over_or_under(amount, Balance::ZERO), key)
+    })
 }
 
 fn over_or_under(ledger: Balance, channel: Balance) -> ReconciliationClass {
@@ -278,7 +267,6 @@ fn control_total(statement: &ChannelStatementReceived) -> Option<ReconciliationB
     let agrees = statement.declared_lines.is_none_or(|declared| declared == statement.lines)
         && statement.declared_net.is_none_or(|declared| declared == net);
     (!agrees).then(|| ReconciliationBreakRaised {
-        revision: statement.revision,
         ledger_amount: Some(net),
         channel_amount: Some(statement.declared_net.unwrap_or(net)),
         ..blank(&statement.channel, statement.statement_date, ReconciliationClass::ControlTotal, None)

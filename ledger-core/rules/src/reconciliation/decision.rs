@@ -39,8 +39,8 @@ pub enum BreakRefusal {
     Ended(BreakResolution),
     #[error("it was raised again since, with other figures; compare again to see them")]
     RaisedAgain,
-    #[error("{0} ends by itself, with the statement of a later day or when its grace is over")]
-    EndsByItself(ReconciliationClass),
+    #[error("timing ends by itself, with the statement of a later day or when its grace is over")]
+    EndsByItself,
     #[error("only a payment that the ledger does not know can be posted; this one is {0}")]
     NotUnknown(ReconciliationClass),
     #[error("the ledger has this payment already, for {0}, where it stands or has been undone; compare again")]
@@ -86,29 +86,16 @@ pub fn resolve(
         Some((raised, None)) => raised,
     };
     if raised.class == ReconciliationClass::Timing {
-        return Err(BreakRefusal::EndsByItself(raised.class));
+        return Err(BreakRefusal::EndsByItself);
     }
-    let (resolution, wanted) = match how {
-        BreakDecision::LateCapturePosted { .. } => (BreakResolution::LateCapturePosted, 1),
-        BreakDecision::Refunded { .. } => (BreakResolution::Refunded, 1),
-        BreakDecision::ChannelCorrected => (BreakResolution::ChannelCorrected, 1),
-        BreakDecision::WrittenOff if raised.class.is_money() => (BreakResolution::WrittenOff, 2),
-        BreakDecision::WrittenOff => return Err(BreakRefusal::NoMoney(raised.class)),
-    };
-    let mut approvers = approvers.to_vec();
-    approvers.sort();
-    approvers.dedup();
-    if approvers.len() < wanted {
-        return Err(BreakRefusal::Approvers);
-    }
-    let order = match how {
+    let (resolution, order) = match how {
         BreakDecision::LateCapturePosted { order: id, method } => {
             let (capture, capture_id) = unknown_payment(raised, *method)?;
             if let Some(order) = books.order_of(capture_id) {
                 return Err(BreakRefusal::Posted(order.to_owned()));
             }
             check(raised, id, order, *method)?;
-            Some((id.clone(), vec![capture.into()]))
+            (BreakResolution::LateCapturePosted, Some((id.clone(), vec![capture.into()])))
         }
         BreakDecision::Refunded { method: Method::Withholding } => return Err(BreakRefusal::OtherMethod),
         BreakDecision::Refunded { method } => {
@@ -119,14 +106,24 @@ pub fn resolve(
                 return Err(BreakRefusal::Posted(order.to_owned()));
             }
             let refund = refund_of(capture_id, capture.amount);
-            Some((nobody, vec![capture.into(), refund.into()]))
+            (BreakResolution::Refunded, Some((nobody, vec![capture.into(), refund.into()])))
         }
-        BreakDecision::ChannelCorrected | BreakDecision::WrittenOff => None,
+        BreakDecision::ChannelCorrected => (BreakResolution::ChannelCorrected, None),
+        BreakDecision::WrittenOff if raised.class.is_money() => (BreakResolution::WrittenOff, None),
+        BreakDecision::WrittenOff => return Err(BreakRefusal::NoMoney(raised.class)),
     };
+    let mut approvers = approvers.to_vec();
+    approvers.sort();
+    approvers.dedup();
+    if approvers.len() < if resolution == BreakResolution::WrittenOff { 2 } else { 1 } {
+        return Err(BreakRefusal::Approvers);
+    }
     // What is no money rests until another file of the day says it again; money does not rest for ever.
     let rests_for = Days::new(policy.statement_grace_days.into());
-    let is_promised = resolution == BreakResolution::ChannelCorrected && raised.class.is_money();
-    let until = books.last_day().filter(|_| is_promised).and_then(|last| last.checked_add_days(rests_for));
+    let until = match resolution == BreakResolution::ChannelCorrected && raised.class.is_money() {
+        true => books.last_day().and_then(|last| last.checked_add_days(rests_for)),
+        false => None,
+    };
     Ok(Ending { order, resolved: ended_by(raised, resolution, approvers, until) })
 }
 
@@ -181,13 +178,11 @@ fn check(
     if is_debited == (method == Method::Withholding) { Ok(()) } else { Err(BreakRefusal::OtherMethod) }
 }
 
-/// An order that nobody has placed, for one payment alone.
+/// An order that nobody has placed, for one payment alone, on a stream of its own.
 fn order_of_nobody(capture_id: Uuid) -> OrderId {
-    let bytes = Uuid::new_v5(&NAMESPACE, format!("nobody/{capture_id}").as_bytes()).into_bytes();
-    let (mut token, mut unique) = ([0; 10], [0; 8]);
-    token.copy_from_slice(&bytes[..10]);
-    unique.copy_from_slice(&bytes[8..]);
-    OrderId::of(StreamKind::Card, token, unique)
+    let [token @ .., _, _, _, _, _, _] =
+        Uuid::new_v5(&NAMESPACE, format!("nobody/{capture_id}").as_bytes()).into_bytes();
+    OrderId::of(StreamKind::Card, token, [0; 8])
 }
 
 fn refund_of(capture_id: Uuid, amount: Amount) -> RefundRequested {

@@ -62,7 +62,6 @@ fn s21_the_same_file_again_has_no_effect_and_a_corrected_one_changes_only_what_i
     assert_eq!(channel.books.statement_of(day(17)).unwrap().revision, 3);
 }
 
-/// A run that was cut off anywhere is completed by the next one.
 #[test]
 fn a_run_that_was_cut_off_is_completed_by_the_next() {
     let (mut whole, mut lines) = worked_day();
@@ -559,10 +558,7 @@ fn a_break_that_has_ended_or_ends_by_itself_is_not_for_a_person() {
     let settle = |id| resolve(&channel.books, id, &BreakDecision::ChannelCorrected, None, &by, &Policy::default());
     assert_eq!(settle(id), Err(BreakRefusal::Ended(BreakResolution::ChannelCorrected)));
     assert_eq!(settle((Uuid::nil(), 1)), Err(BreakRefusal::Unknown));
-    assert_eq!(
-        channel.resolve("t1", &BreakDecision::ChannelCorrected, &["li"]),
-        Err(BreakRefusal::EndsByItself(ReconciliationClass::Timing))
-    );
+    assert_eq!(channel.resolve("t1", &BreakDecision::ChannelCorrected, &["li"]), Err(BreakRefusal::EndsByItself));
     channel.file(10, "b", &[line("t2", "5.00")]);
     assert_eq!(channel.open(), ["t1 timing -80.00", "t2 missing_in_ledger 5.00"], "it was not corrected");
 }

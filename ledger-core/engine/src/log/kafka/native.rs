@@ -111,8 +111,7 @@ pub(super) fn headers(message: &BorrowedMessage<'_>) -> Headers {
     if unsafe { native::rd_kafka_message_headers(message.ptr(), &mut list) } != none {
         return Headers::default();
     }
-    let mut headers = Headers::default();
-    let mut copy = |index: usize| {
+    let header = |index: usize| {
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
         // SAFETY: librdkafka checks the index; where it answers without an error, `name` is a C string and `value` is
         // null or has `size` bytes, and both belong to the message, which outlives the copies made here.
@@ -121,10 +120,8 @@ pub(super) fn headers(message: &BorrowedMessage<'_>) -> Headers {
                 return None;
             }
             let bytes = if value.is_null() { &[][..] } else { slice::from_raw_parts(value.cast::<u8>(), size) };
-            headers.push(&CStr::from_ptr(name).to_string_lossy(), bytes);
-            Some(())
+            Some((CStr::from_ptr(name).to_string_lossy(), bytes))
         }
     };
-    (0..).map_while(&mut copy).for_each(drop);
-    headers
+    (0..).map_while(header).collect()
 }
