@@ -193,6 +193,11 @@ impl Books {
         self.lines.get(&statement_id).is_some_and(|lines| lines.contains_key(&line_no))
     }
 
+    /// The first day of which there is a statement.
+    pub(super) fn first_day(&self) -> Option<NaiveDate> {
+        self.statements.first_key_value().map(|(date, _)| *date)
+    }
+
     /// The last day of which there is a statement.
     pub(super) fn last_day(&self) -> Option<NaiveDate> {
         self.statements.last_key_value().map(|(date, _)| *date)

@@ -68,12 +68,6 @@ impl<'a> Comparison<'a> {
                 }
             }
         }
-        let mut off = books.written_off();
-        let mut written_off = |line: Option<&Key>, ours: Option<&Ours>| {
-            let numbers = line.into_iter().chain(ours.into_iter().flat_map(Ours::keys)).cloned().map(About::Number);
-            let about = ours.map(|ours| About::Transaction(ours.id)).into_iter().chain(numbers);
-            about.filter_map(|about| off.remove(&about)).map(|(_, amount)| amount).reduce(|sum, amount| sum + amount)
-        };
         let (mut items, mut repeats, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (line, ours) in lines.into_iter().zip(ours_of) {
             let key = key(line);
@@ -84,12 +78,12 @@ impl<'a> Comparison<'a> {
                 repeats.push(line);
                 continue;
             }
-            items.push(Item { line: Some(line), ours, off: written_off(Some(&key), ours) });
+            items.push(Item { line: Some(line), ours, off: None });
             seen.extend(ours.into_iter().flat_map(Ours::keys).cloned().chain([key]).map(|key| (key, amount)));
         }
-        for (ours, _) in standing.into_iter().zip(has_line).filter(|(_, has_line)| !has_line) {
-            items.push(Item { line: None, ours: Some(ours), off: written_off(None, Some(ours)) });
-        }
+        let absent = standing.into_iter().zip(has_line).filter(|(_, has_line)| !has_line);
+        items.extend(absent.map(|(ours, _)| Item { line: None, ours: Some(ours), off: None }));
+        let off = give_written_off(&mut items, books.written_off());
         Self { books, items, repeats, off }
     }
 
@@ -114,11 +108,9 @@ impl<'a> Comparison<'a> {
         }
         for found in found.into_values() {
             let last = self.books.last_of(found.break_id);
-            // What the channel has promised to put right rests until its term is over, or until it says the same again.
+            // What the channel has promised to put right rests until its term is over; what is no money, for good.
             let is_settled = last.is_some_and(|(raised, ended)| {
-                ended.is_some_and(|ended| self.rests(ended))
-                    && raised.revision == found.revision
-                    && differs_alike(raised, &found)
+                ended.is_some_and(|ended| self.rests(ended)) && differs_alike(raised, &found)
             });
             if !is_settled {
                 let occurrence = last.map_or(0, |(raised, _)| raised.occurrence) + 1;
@@ -166,7 +158,7 @@ impl<'a> Comparison<'a> {
 
     /// What differs about one payment or refund.
     fn difference(&self, item: &Item<'_>, channel: &Name, policy: &Policy) -> Option<ReconciliationBreakRaised> {
-        let ledger_amount = match (item.ours, item.off) {
+        let ledger_amount = match (item.ours, item.off.filter(|off| !off.is_zero())) {
             (None, None) => None,
             (ours, off) => Some(ours.map(Ours::signed).unwrap_or_default() + off.unwrap_or_default()),
         };
@@ -185,13 +177,21 @@ impl<'a> Comparison<'a> {
                 let order_no = ours.map(|ours| ours.order.clone()).or_else(|| line.order_no.clone());
                 ReconciliationBreakRaised { order_no, ..about(line, class, channel) }
             }
+            // The channel had a line of it, about which something was written off.
+            (None, Some(ours)) if item.off.is_some() => {
+                let class = over_or_under(ledger_amount.unwrap_or_default(), Balance::ZERO);
+                let order_no = Some(ours.order.clone());
+                ReconciliationBreakRaised { order_no, ..blank(channel, ours.business_date, class, Some(&ours.key)) }
+            }
             // It is absent once the statement of its day is here, and missing once its time is over.
             (None, Some(ours)) => {
-                self.books.statement_of(ours.business_date)?;
                 let grace = Days::new(policy.statement_grace_days.into());
                 let grace_until = ours.business_date.checked_add_days(grace).unwrap_or(ours.business_date);
                 let class = match self.books.last_day() < Some(grace_until) {
+                    true if self.books.statement_of(ours.business_date).is_none() => return None,
                     true => ReconciliationClass::Timing,
+                    // What is older than the first statement is of no concern to it.
+                    false if self.books.first_day() > Some(ours.business_date) => return None,
                     false => ReconciliationClass::MissingInChannel,
                 };
                 ReconciliationBreakRaised {
@@ -218,6 +218,39 @@ fn left(about: &About, (date, amount): (NaiveDate, Balance), channel: &Name) -> 
         transaction_id,
         ..blank(channel, date, over_or_under(amount, Balance::ZERO), key)
     })
+}
+
+/// Gives each item what was written off about it: about its transaction, or about its number before there was one. Of a
+/// number the line that is still unknown comes first, and of several the one with that amount. Answers what is left.
+fn give_written_off(
+    items: &mut [Item<'_>],
+    mut off: BTreeMap<About, (NaiveDate, Balance)>,
+) -> BTreeMap<About, (NaiveDate, Balance)> {
+    let mut give = |item: &mut Item<'_>, about: About, only: Option<Balance>| {
+        let amount =
+            off.get(&about).map(|(_, amount)| *amount).filter(|amount| only.is_none_or(|only| only == *amount));
+        if let Some(amount) = amount {
+            off.remove(&about);
+            item.off = Some(item.off.unwrap_or_default() + amount);
+        }
+    };
+    for item in items.iter_mut() {
+        if let Some(ours) = item.ours {
+            give(item, About::Transaction(ours.id), None);
+        }
+    }
+    for same_amount in [true, false] {
+        for item in items.iter_mut().filter(|item| item.ours.is_none()) {
+            if let Some(line) = item.line {
+                give(item, About::Number(key(line)), same_amount.then(|| line.signed()));
+            }
+        }
+    }
+    for item in items.iter_mut() {
+        let keys = item.line.map(key).into_iter().chain(item.ours.into_iter().flat_map(Ours::keys).cloned());
+        keys.for_each(|key| give(item, About::Number(key), None));
+    }
+    off
 }
 
 fn over_or_under(ledger: Balance, channel: Balance) -> ReconciliationClass {

@@ -118,7 +118,7 @@ pub fn resolve(
     if approvers.len() < if resolution == BreakResolution::WrittenOff { 2 } else { 1 } {
         return Err(BreakRefusal::Approvers);
     }
-    // What is no money rests until another file of the day says it again; money does not rest for ever.
+    // Money does not rest for ever.
     let rests_for = Days::new(policy.statement_grace_days.into());
     let until = match resolution == BreakResolution::ChannelCorrected && raised.class.is_money() {
         true => books.last_day().and_then(|last| last.checked_add_days(rests_for)),
@@ -212,3 +212,6 @@ pub(super) fn ended_by(
         until,
     }
 }
+
+#[cfg(test)]
+mod tests;
