@@ -3,6 +3,7 @@
 FROM rust:1.95-trixie AS build
 WORKDIR /source
 # By name, so that neither target/ nor .env ever travels to the builder.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY schemas schemas

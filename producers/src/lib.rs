@@ -25,4 +25,5 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("V2__door", include_str!("../migrations/V2__door.sql")),
     ("V3__streams", include_str!("../migrations/V3__streams.sql")),
     ("V4__outbox", include_str!("../migrations/V4__outbox.sql")),
+    ("V5__states", include_str!("../migrations/V5__states.sql")),
 ];

@@ -83,7 +83,6 @@ pub struct Order {
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    #[serde(flatten)]
     pub data: RequestData,
     pub occurred_at: DateTime<FixedOffset>,
     pub recorded_at: LogTime,

@@ -8,16 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::{LogTime, card::Card, contract::LoanContract, fees::FeeAccount, is_default, order::Order};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct StreamState {
     /// Records of this stream that cannot be read and that nobody has dealt with, by partition and offset. Nobody knows
     /// what they say, so nothing is decided on its orders meanwhile.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub unread: BTreeSet<(i32, i64)>,
     /// Orders that would have been looked at meanwhile.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub waiting: BTreeSet<String>,
-    #[serde(flatten)]
     pub holds: Holds,
 }
 

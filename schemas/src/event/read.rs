@@ -198,36 +198,30 @@ pub(super) fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Resul
         return Err(Refusal::new(RefusalCode::InvalidData, "the data may not have the character U+0000"));
     }
     let refusal = |error| json_refusal(&error, json.as_bytes());
-    if let Some(lifted) = upcast(UPCASTERS, event_type, json) {
-        let (event_type, value) = lifted.map_err(refusal)?;
-        return read_fields(event_type, value, unknown)?.map_err(refusal);
+    match upcast(UPCASTERS, event_type, json).transpose().map_err(refusal)? {
+        Some((event_type, lifted)) => read_fields(event_type, &lifted, unknown),
+        None => read_fields(event_type, json, unknown),
     }
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let data = read_fields(event_type, &mut deserializer, unknown)?.map_err(refusal)?;
-    deserializer.end().map_err(refusal)?;
-    Ok(data)
 }
 
-pub(super) fn read_fields<'de, D>(
-    event_type: &str,
-    json: D,
-    unknown: Unknown,
-) -> Result<Result<Data, D::Error>, Refusal>
-where
-    D: Deserializer<'de>,
-{
+fn read_fields(event_type: &str, json: &str, unknown: Unknown) -> Result<Data, Refusal> {
+    let refusal = |error| json_refusal(&error, json.as_bytes());
+    let mut deserializer = serde_json::Deserializer::from_str(json);
     let mut ignored = Vec::new();
     let mut note = |path: serde_ignored::Path<'_>| ignored.push(path.to_string());
     let read = match unknown {
-        Unknown::PassedOver => Data::read(event_type, json),
-        Unknown::Refused => Data::read(event_type, serde_ignored::Deserializer::new(json, &mut note)),
+        Unknown::PassedOver => Data::read(event_type, &mut deserializer),
+        Unknown::Refused => Data::read(event_type, serde_ignored::Deserializer::new(&mut deserializer, &mut note)),
     };
-    match (read.ok_or_else(|| unknown_type(event_type))?, ignored.as_slice()) {
-        (Ok(_), [_, ..]) => {
-            Err(Refusal::new(RefusalCode::UnknownField, format!("{event_type} has no field {}", ignored.join(", "))))
-        }
-        (read, _) => Ok(read),
+    let data = read.ok_or_else(|| unknown_type(event_type))?.map_err(refusal)?;
+    if !ignored.is_empty() {
+        return Err(Refusal::new(
+            RefusalCode::UnknownField,
+            format!("{event_type} has no field {}", ignored.join(", ")),
+        ));
     }
+    deserializer.end().map_err(refusal)?;
+    Ok(data)
 }
 
 /// Serde would read an array as an object's fields in the order in which our code happens to name them.
