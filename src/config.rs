@@ -92,11 +92,14 @@ fn default_data_dir() -> PathBuf {
 /// Stands for a secret where settings are shown.
 const MASK: &str = "***";
 
+/// Characters of a key that nobody guesses.
+const SECRET_MIN: usize = 16;
+
 /// Variables with our prefix that are no settings.
 const NO_SETTINGS: &[&str] = &["CONFIG", "POSTGRES_BIN", "DB_PASSWORD"];
 
 /// Whether the rest of a variable's name is that of no setting, though somebody may think so.
-fn is_a_slip(rest: &str, known: &serde_json::Value) -> bool {
+fn is_a_slip(rest: &str, known: &toml::Value) -> bool {
     let first = rest.split("__").next().unwrap_or_default();
     // Tests have theirs, and an orchestrator makes some for a service of this name.
     let foreign = ["TEST_", "PORT", "SERVICE_"].iter().any(|start| rest.starts_with(start));
@@ -107,7 +110,8 @@ impl Config {
     /// Reads `file` (or `ledger.toml` here, if there is one), the environment (`LEDGER_LOG`, `LEDGER_LISTEN`, …)
     /// and the flags.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self> {
-        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        let defaults = toml::Value::try_from(Self::default())?;
+        let mut figment = Figment::from(Serialized::defaults(&defaults));
         match file {
             Some(file) => {
                 ensure!(file.exists(), "there is no configuration file {}", file.display());
@@ -116,16 +120,15 @@ impl Config {
             None => figment = figment.merge(Toml::file("ledger.toml")),
         }
         // Others use the prefix too: an orchestrator's LEDGER_PORT is none of our settings. But it may be a slip.
-        let known = serde_json::to_value(Self::default())?;
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
-            if name.strip_prefix("LEDGER_").is_some_and(|rest| is_a_slip(rest, &known)) {
+            if name.strip_prefix("LEDGER_").is_some_and(|rest| is_a_slip(rest, &defaults)) {
                 eprintln!("warning: {name} is no setting of the ledger; `ledger config` shows those in force");
             }
         }
         let is_ours = move |name: &str| {
             let first = name.split("__").next().unwrap_or_default().to_ascii_lowercase();
-            known.get(&first).is_some()
+            defaults.get(&first).is_some()
         };
         let env = Env::prefixed("LEDGER_").filter(move |name| is_ours(name.as_str())).split("__");
         let figment = figment.merge(env).merge(Serialized::defaults(flags));
@@ -141,6 +144,11 @@ impl Config {
 
     /// What could be read, but not be used later.
     fn check(&self) -> Result<()> {
+        ensure!(
+            self.secret.is_empty() || self.secret.len() >= SECRET_MIN,
+            "{} is the key of every token, so it has at least {SECRET_MIN} characters; `openssl rand -hex 32` makes one",
+            wrong::name(&["secret"])
+        );
         ensure!(self.lanes > 0, "{} is how many work at once, so at least 1", wrong::name(&["lanes"]));
         engine::log::check(&self.log).with_context(|| format!("{} cannot be used", wrong::name(&["log"])))?;
         let takes = wrong::name(&["postgres_url"])
@@ -161,7 +169,8 @@ impl Config {
         for secret in shown.secrets().filter(|secret| !secret.is_empty()) {
             MASK.clone_into(secret);
         }
-        shown.postgres_url = mask_password(&shown.postgres_url);
+        let addresses = [&mut shown.postgres_url].into_iter().chain(shown.calls.addresses().map(|(_, url)| url));
+        addresses.for_each(|url| *url = mask_password(url));
         shown.log = shown.log.split_once('?').map_or(shown.log.clone(), |(brokers, _)| format!("{brokers}?{MASK}"));
         toml::to_string_pretty(&shown).context("the configuration cannot be shown")
     }
@@ -232,6 +241,7 @@ mod tests {
             secret: "s3cret".into(),
             postgres_url: "postgres://ledger:pa55@db/ledger".into(),
             log: "kafka://b:9092?sasl.password=pa55".into(),
+            calls: CallsConfig::new("https://ledger:pa55@bank", "https://ledger:pa55@acquirer"),
             ..Config::default()
         };
         for secret in config.channels.secrets() {
@@ -239,7 +249,7 @@ mod tests {
         }
         let shown = config.masked().unwrap();
         assert!(!shown.contains("s3cret") && !shown.contains("pa55"), "{shown}");
-        assert!(shown.contains("postgres://ledger:***@db/ledger"));
+        assert!(shown.contains("postgres://ledger:***@db/ledger") && shown.contains("https://ledger:***@bank"));
         assert_eq!(without_password("postgres://ledger:pa55@db/ledger"), "postgres://ledger@db/ledger");
         assert_eq!(without_password("postgres://ledger@%2Frun/ledger"), "postgres://ledger@%2Frun/ledger");
         let by_query = "postgres://ledger@db/ledger?password=pa55&sslmode=require";
@@ -264,6 +274,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_can_be_guessed_is_refused() {
+        let told =
+            |secret: &str| Config { secret: secret.into(), ..Config::default() }.check().map_err(|e| e.to_string());
+        let refused = told("short").unwrap_err();
+        assert!(refused.contains("LEDGER_SECRET") && !refused.contains("short"), "{refused}");
+        told(&"s".repeat(SECRET_MIN)).unwrap();
+    }
+
+    #[test]
     fn a_setting_that_cannot_be_read_is_told_without_its_secret() {
         let mut config = Config { secret: "s3cret".into(), ..Config::default() };
         for secret in config.channels.secrets().into_iter().chain([&mut config.calls.alipay.private_key]) {
@@ -285,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_slip_in_a_variable_is_noticed() {
-        let known = serde_json::to_value(Config::default()).unwrap();
+        let known = toml::Value::try_from(Config::default()).unwrap();
         for (rest, slip) in [
             ("LISTN", true),
             ("LISTEN", false),

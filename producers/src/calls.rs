@@ -83,6 +83,17 @@ impl CallsConfig {
         }
     }
 
+    /// The addresses of those who are called in our own form, each with the name of its setting.
+    pub fn addresses(&mut self) -> impl Iterator<Item = (&'static str, &mut String)> {
+        [
+            ("calls.bank_url", &mut self.bank_url),
+            ("calls.acquirer_url", &mut self.acquirer_url),
+            ("calls.card_host_url", &mut self.card_host_url),
+            ("calls.school_url", &mut self.school_url),
+        ]
+        .into_iter()
+    }
+
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }
@@ -169,15 +180,11 @@ impl Calls {
     /// # Errors
     /// An address is none, or the file of authorities cannot be used. Nobody is called yet.
     pub fn new(mut config: CallsConfig) -> Result<Self, CallsError> {
-        let addresses = [
-            ("calls.bank_url", &mut config.bank_url),
-            ("calls.acquirer_url", &mut config.acquirer_url),
-            ("calls.card_host_url", &mut config.card_host_url),
-            ("calls.school_url", &mut config.school_url),
-        ];
         let mut known = 0;
-        for (setting, url) in addresses.into_iter().filter(|(_, url)| !url.is_empty()) {
-            if !Url::parse(&url.replace(NAME, "name")).is_ok_and(|url| url.has_host()) {
+        for (setting, url) in config.addresses().filter(|(_, url)| !url.is_empty()) {
+            if !Url::parse(&url.replace(NAME, "name"))
+                .is_ok_and(|url| url.has_host() && url.scheme().starts_with("http"))
+            {
                 return Err(CallsError::Url { url: url.clone(), setting });
             }
             url.truncate(url.trim_end_matches('/').len());

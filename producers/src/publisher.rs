@@ -3,10 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use engine::{
     clock::Clock,
     log::{AppendError, Log, LogError, NewRecord, Position, RECORD_BYTES_MAX, Record, read_to},
 };
+use rules::business_day::shanghai;
 use schemas::{Event, Refusal, RefusalCode};
 
 /// The topic of facts.
@@ -74,8 +76,16 @@ impl Publisher {
     }
 }
 
-/// Refuses an event that the log would never take.
-pub fn check_size(event: &Event, clock: &Clock) -> Result<(), Refusal> {
+/// Whatever the zone that a clock was set to by mistake: nothing happens later than this.
+const AHEAD_MAX: TimeDelta = TimeDelta::days(1);
+
+/// Refuses an event that the log would never take, or that is still to come.
+pub fn check(event: &Event, clock: &Clock) -> Result<(), Refusal> {
+    let now = clock.now();
+    if event.occurred_at.to_utc() - now > AHEAD_MAX {
+        let detail = format!("it is {} here, and the event's time is a day from now", shanghai(&now).to_rfc3339());
+        return Err(Refusal::new(RefusalCode::InvalidData, detail));
+    }
     record(event, clock).check_size(RECORD_BYTES_MAX).map_err(|error| Refusal::new(RefusalCode::TooLarge, error))
 }
 

@@ -13,7 +13,10 @@ use engine::{
 use rules::{
     business_day::{end, shanghai},
     policy::Policy,
-    reconciliation::{Books, BreakDecision, BreakRefusal, Comparison, Ending, Statement, channel_of, receive, resolve},
+    reconciliation::{
+        Books, BreakDecision, BreakRefusal, Comparison, Ending, Statement, channel_of, order_in_question, receive,
+        resolve,
+    },
 };
 use schemas::{AmountError, Data, Event, Name};
 use uuid::Uuid;
@@ -120,9 +123,9 @@ impl Reconciler {
     ) -> Result<Vec<Event>, ReconciliationError> {
         let turn = self.turn(channel).await?;
         let books = self.books(channel).await?;
-        let order = match how {
-            BreakDecision::LateCapturePosted { order, .. } => known::order(&self.pool, order).await?,
-            _ => None,
+        let order = match order_in_question(&books, occurrence.0, how) {
+            Some(order) => known::order(&self.pool, &order).await?,
+            None => None,
         };
         let Ending { order, resolved } = resolve(&books, occurrence, how, order.as_ref(), approvers, policy)?;
         let now = self.now();

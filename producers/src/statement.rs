@@ -78,7 +78,9 @@ pub struct Rejected {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
-    #[error("its heading is not text in the character set {0:?}")]
+    #[error("it is empty; a day without payments has at least the heading")]
+    Empty,
+    #[error("its heading is not text in the character set {0}")]
     Heading(Charset),
     #[error("its heading has no column {0:?}, which the settings [statements.<channel>] name")]
     Column(String),
@@ -106,7 +108,7 @@ fn list(rejected: &[Rejected]) -> String {
     let named: Vec<String> = rejected.iter().take(LINES_NAMED_MAX).map(Rejected::to_string).collect();
     let more = rejected.len().saturating_sub(LINES_NAMED_MAX);
     let more = if more == 0 { String::new() } else { format!("\nand {more} more") };
-    format!("lines cannot be read, so nothing was taken:\n{}{more}", named.join("\n"))
+    format!("lines cannot be read:\n{}{more}", named.join("\n"))
 }
 
 /// What one line says.
@@ -130,7 +132,7 @@ struct Columns<'a> {
 /// Reads the file of a day.
 ///
 /// # Errors
-/// The heading is in another character set, or lacks a column or has it twice; the totals are missing where the channel
+/// There is no heading, or it is in another character set, or lacks a column or has it twice; the totals are missing where the channel
 /// writes some, or else the end of the last line; where lines end cannot be told; or lines cannot be read, which are named,
 /// each with its number and reason.
 pub fn read(
@@ -144,6 +146,9 @@ pub fn read(
         return Err(StatementError::LoneReturn(text[..at].iter().filter(|byte| **byte == b'\n').count() + 1));
     }
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
+    if reader.byte_headers()?.is_empty() {
+        return Err(StatementError::Empty);
+    }
     let heading = fields(reader.byte_headers()?, format.charset).ok_or(StatementError::Heading(format.charset))?;
     let columns = Columns::find(&heading, format)?;
     let (mut lines, mut totals, mut rejected) = (Vec::new(), None, Vec::new());
@@ -222,8 +227,7 @@ impl<'a> Columns<'a> {
             return Err("a field has a line break or a NUL; a quotation mark may not be closed".to_owned());
         }
         let charset = self.format.charset;
-        let fields =
-            fields(record, charset).ok_or_else(|| format!("it is not text in the character set {charset:?}"))?;
+        let fields = fields(record, charset).ok_or_else(|| format!("it is not text in the character set {charset}"))?;
         if fields.iter().skip(self.count_of_all).any(|field| !field.is_empty()) {
             return Err("it has more columns than the heading".to_owned());
         }

@@ -211,7 +211,7 @@ comment on column finance.refunds.refusal is 'Why it was refused. 拒绝原因';
 create view finance.cards as
 select key as card, school, holder, finance.yuan(balance_fen) as balance, finance.yuan(pending_load_fen) as pending_load,
        finance.yuan(subsidy_fen) as subsidy, finance.yuan(daily_limit_fen) as daily_limit, suspended, mandate, uncollected,
-       unread, partition || ':' || last_offset as position
+       unread
 from {schema}.cards;
 comment on view finance.cards is 'Campus cards, by the ledger''s account. 校园卡';
 comment on column finance.cards.card is 'The card''s stream in the log. 日志键';
@@ -225,7 +225,6 @@ comment on column finance.cards.suspended is 'Its loss was reported. 已挂失';
 comment on column finance.cards.mandate is 'The agreement under which its holder can be debited. 代扣协议号';
 comment on column finance.cards.uncollected is 'Purchases whose debit could not be collected. 代扣未收回笔数';
 comment on column finance.cards.unread is 'Records that cannot be read; decisions wait for a person. 无法读取的记录数';
-comment on column finance.cards.position is 'Where the log last changed this row. 日志位置';
 
 create view finance.mandates as
 select card, agreement_no, channel, product_code, signed_at, ended_at, active from {schema}.mandates;
@@ -242,8 +241,7 @@ create view finance.fees as
 select i.stream, a.school, a.student, i.fee_item, i.billing_year, finance.yuan(i.assessed_fen) as assessed,
        finance.yuan(i.adjusted_fen) as adjusted, finance.yuan(i.posted_fen) as posted,
        finance.yuan(coalesce(i.assessed_fen, 0) + i.adjusted_fen - i.posted_fen) as outstanding,
-       finance.yuan(i.in_hand_fen) as in_hand, i.instalments_allowed, finance.yuan(a.arrears_fen) as arrears_in_all,
-       a.partition || ':' || a.last_offset as position
+       finance.yuan(i.in_hand_fen) as in_hand, i.instalments_allowed, finance.yuan(a.arrears_fen) as arrears_in_all
 from {schema}.fee_items i join {schema}.fee_accounts a on a.key = i.stream;
 comment on view finance.fees is 'What each student owes by item and year. 学费：按项目和年度的应缴、已缴与欠费';
 comment on column finance.fees.stream is 'The student''s fee account in the log. 日志键';
@@ -258,7 +256,6 @@ comment on column finance.fees.outstanding is 'Still owed, yuan. 欠费（元）
 comment on column finance.fees.in_hand is 'What payments under way are to pay of it, yuan. 缴费中（元）';
 comment on column finance.fees.instalments_allowed is 'Whether it may be paid in parts. 可否分期';
 comment on column finance.fees.arrears_in_all is 'What the student owes in all, yuan. 欠费总额（元）';
-comment on column finance.fees.position is 'Where the log last changed the account. 日志位置';
 
 create view finance.breaks as
 select class, subject, detail, finance.yuan(amount_fen) as amount, grace_until,

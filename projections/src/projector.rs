@@ -280,9 +280,10 @@ impl Projector {
     }
 }
 
-/// A statement that does not fit the table: nothing of that name (class 42), or a COPY of other columns (22P03, 22P04).
+/// A statement that does not fit the table: nothing of that name (class 42), a column that we no longer fill (23502), or a
+/// COPY of other columns (22P03, 22P04).
 fn does_not_fit(code: &SqlState) -> bool {
-    ["42", "22P03", "22P04"].iter().any(|class| code.code().starts_with(class))
+    ["42", "23502", "22P03", "22P04"].iter().any(|class| code.code().starts_with(class))
 }
 
 impl Handler for Projector {

@@ -50,7 +50,7 @@ pub async fn run(config: Config, file: &Path) -> Result<bool> {
     }
     appended += append(&house, &mut batch).await?;
     progress.finish_and_clear();
-    eprintln!("{appended} events appended, {refused} refused");
+    eprintln!("events appended {appended}, refused {refused}");
     Ok(refused == 0)
 }
 

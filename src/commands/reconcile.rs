@@ -54,11 +54,10 @@ enum Action {
         #[arg(long = "approver", required = true, value_name = "NAME")]
         approvers: Vec<Name>,
         /// Of a payment that is identified: whose it is
-        #[arg(long, required_if_eq("resolution", "late_capture_posted"))]
+        #[arg(long)]
         order: Option<OrderId>,
         /// Of a payment that is posted: how it was paid, such as netbank
         #[arg(long, value_parser = method)]
-        #[arg(required_if_eq_any([("resolution", "late_capture_posted"), ("resolution", "refunded")]))]
         method: Option<Method>,
     },
 }
@@ -118,9 +117,9 @@ async fn compare(config: Config, channel: &Name, file: Option<(NaiveDate, &Path)
     let matched = read.map(|read| Comparison::of(&books).matched(read.statement_date));
     if let Some((read, matched)) = read.zip(matched) {
         let (date, revision, lines) = (read.statement_date, read.revision, read.lines);
-        eprintln!("{channel} {date}, revision {revision}: {lines} lines, {matched} matched");
+        eprintln!("{channel} {date}, revision {revision}: lines {lines}, matched {matched}");
     }
-    eprintln!("{channel}: {} open breaks; {appended} events appended", open.len());
+    eprintln!("{channel}: open breaks {}, events appended {appended}", open.len());
     let with_difference = |raised: &&ReconciliationBreakRaised| {
         let mut json = json!(raised);
         json["difference"] = json!(raised.difference());
@@ -172,14 +171,20 @@ fn rows(open: &[&ReconciliationBreakRaised]) -> Rows {
 
 async fn resolve(config: Config, action: Action, output: Output) -> Result<()> {
     let Action::Resolve { channel, occurrence, resolution, approvers, order, method } = action;
-    let how = match resolution {
-        Resolution::LateCapturePosted => {
-            let (order, method) = order.zip(method).context("name the --order and the --method of the payment")?;
+    let how = match (resolution, order, method) {
+        (Resolution::LateCapturePosted, Some(order), Some(method)) => {
             BreakDecision::LateCapturePosted { order, method }
         }
-        Resolution::Refunded => BreakDecision::Refunded { method: method.context("name the --method of the payment")? },
-        Resolution::ChannelCorrected => BreakDecision::ChannelCorrected,
-        Resolution::WrittenOff => BreakDecision::WrittenOff,
+        (Resolution::LateCapturePosted, ..) => bail!("name the --order and the --method of the payment"),
+        (Resolution::Refunded, None, Some(method)) => BreakDecision::Refunded { method },
+        (Resolution::Refunded, ..) => {
+            bail!("name the --method of the payment, and no --order: it goes back because it is nobody's")
+        }
+        (Resolution::ChannelCorrected, None, None) => BreakDecision::ChannelCorrected,
+        (Resolution::WrittenOff, None, None) => BreakDecision::WrittenOff,
+        (Resolution::ChannelCorrected | Resolution::WrittenOff, ..) => {
+            bail!("--order and --method are of a payment that is posted; here nothing is")
+        }
     };
     let house = House::existing(config, Clock::System).await?;
     let policy = &house.config.policy;

@@ -26,8 +26,12 @@ pub async fn run(config: Config, channel: &Name, file: Option<&Path>) -> Result<
     );
     let house = House::existing(config, Clock::System).await?;
     let Some(file) = file else {
-        println!("{}", rows(&refund_file::waiting(&house.pool, channel).await?));
-        eprintln!("nothing was taken; name a file to export them");
+        let waiting = refund_file::waiting(&house.pool, channel).await?;
+        println!("{}", rows(&waiting));
+        match waiting.is_empty() {
+            true => eprintln!("no refund of {channel} waits"),
+            false => eprintln!("these wait; name a file to export them"),
+        }
         return Ok(());
     };
     ensure!(!file.exists(), "{} exists already: each export is a file of its own", file.display());
@@ -51,7 +55,7 @@ pub async fn run(config: Config, channel: &Name, file: Option<&Path>) -> Result<
     }
     println!("{}", rows(&exported.refunds));
     let (lines, total, sha256) = (exported.refunds.len(), exported.total, exported.sha256);
-    eprintln!("{}: {lines} refunds, {total} yuan, SHA-256 {sha256}", file.display());
+    eprintln!("{}: refunds {lines}, {total} yuan, SHA-256 {sha256}", file.display());
     Ok(())
 }
 

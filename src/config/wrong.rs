@@ -84,7 +84,8 @@ fn plain(takes: &str, given: &str) -> String {
         "a string" => r#"text; in the environment a number as text has quotes of its own: '"0319"'"#.to_owned(),
         "a sequence" if given.is_empty() || given.contains(['[', '{']) => "a list in brackets, as [a, b]".to_owned(),
         "a sequence" => {
-            let quote = if given.starts_with('"') { "\"" } else { "" };
+            let is_text = given.trim_matches('"').split(',').any(|item| item.trim().parse::<i64>().is_err());
+            let quote = if is_text && given.starts_with('"') { "\"" } else { "" };
             let list = |quote| {
                 let items = given.trim_matches('"').split(',').map(|item| format!("{quote}{}{quote}", item.trim()));
                 format!("[{}]", items.collect::<Vec<_>>().join(", "))

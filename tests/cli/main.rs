@@ -118,7 +118,7 @@ async fn what_is_replayed_can_be_published_again_and_changes_no_figure() -> Resu
     assert!(!published.status.success(), "one line is refused");
     let told = String::from_utf8_lossy(&published.stderr).into_owned();
     assert!(
-        told.contains(&format!("line {}", all.len() + 1)) && told.contains(&format!("{} events", all.len())),
+        told.contains(&format!("line {}", all.len() + 1)) && told.contains(&format!("appended {},", all.len())),
         "{told}"
     );
     // A rebuild reads the doubled log from its beginning and shows what it makes of it.
@@ -178,6 +178,9 @@ async fn a_statement_is_compared_with_the_ledger_and_its_breaks_are_settled_by_p
     };
     refuses(&format!("{surplus} --as late_capture_posted --approver li"), "--order")?;
     refuses(&format!("{surplus} --as refunded --approver li"), "--method")?;
+    let order = "CXAGWVXFAOZMGJJPTAAAAAAAAAAAAA";
+    refuses(&format!("{surplus} --as refunded --method card --order {order} --approver li"), "no --order")?;
+    refuses(&format!("{surplus} --as channel_corrected --method card --approver li"), "here nothing is")?;
     refuses(&format!("{shortage} --as written_off --approver li"), "a write-off two")?;
     refuses(&format!("{shortage} --as written_off --approver li --approver Li"), "lower-case")?;
     let corrected = resolve(&format!("{surplus} --as channel_corrected --approver li"));

@@ -17,7 +17,7 @@ mod decision;
 
 pub use books::{Books, channel_of};
 pub use comparison::Comparison;
-pub use decision::{BreakDecision, BreakRefusal, Ending, resolve};
+pub use decision::{BreakDecision, BreakRefusal, Ending, order_in_question, resolve};
 
 /// Chosen once: every id of a statement or break is derived under it.
 const NAMESPACE: Uuid = Uuid::from_u128(0x0b51_4c5e_7a3d_4f0e_9d6b_52d1_c0a8_77e4);

@@ -21,7 +21,7 @@ use super::{
     problem::DoorCode,
     trace,
 };
-use crate::publisher::check_size;
+use crate::publisher::check;
 
 /// Where an event stands in the log.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -113,7 +113,7 @@ pub(super) fn accept(
     if event.traceparent.is_none() {
         event.traceparent = trace.map(str::to_owned);
     }
-    check_size(&event, door.publisher.clock())?;
+    check(&event, door.publisher.clock())?;
     Ok((source.clone(), event))
 }
 

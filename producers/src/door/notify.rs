@@ -146,7 +146,7 @@ async fn upload(door: &Door, terminals: &CampusPos, notice: &Notice<'_>) -> Resu
                 worst = worst.max(problem.status());
                 tracing::warn!(code = problem.code(), "a purchase was not taken");
                 let status = if problem.status().is_server_error() { "unknown" } else { "refused" };
-                json!({ "status": status, "code": problem.code() })
+                json!({ "status": status, "code": problem.code(), "detail": problem.detail() })
             }
         });
     }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     door::{Source, Verdict, authority, conflict, known, verdicts},
-    publisher::{Publisher, check_size},
+    publisher::{Publisher, check},
 };
 
 mod read;
@@ -72,7 +72,7 @@ impl Inbox {
             return Err(Refusal::new(RefusalCode::NotYours, detail));
         }
         authority::check(&self.source, &event)?;
-        check_size(&event, self.publisher.clock())?;
+        check(&event, self.publisher.clock())?;
         Ok(event)
     }
 

@@ -1,6 +1,6 @@
 //! `application/x-www-form-urlencoded`, as bytes: what a channel signs is what it wrote, in whatever character set.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use encoding_rs::{GB18030, GBK};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
@@ -28,7 +28,7 @@ pub enum FormError {
     Nested,
     #[error("{field} is missing")]
     Missing { field: &'static str },
-    #[error("{field} is not text in the character set {charset:?}")]
+    #[error("{field} is not text in the character set {charset}")]
     Undecodable { field: &'static str, charset: Charset },
 }
 
@@ -40,6 +40,15 @@ pub enum Charset {
     /// Read as GB18030, which contains it and has the rare names; written without what is only in GB18030.
     #[serde(rename = "gbk")]
     Gbk,
+}
+
+impl fmt::Display for Charset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Utf8 => "utf-8",
+            Self::Gbk => "gbk",
+        })
+    }
 }
 
 impl Charset {

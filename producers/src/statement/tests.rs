@@ -94,7 +94,7 @@ fn a_line_that_is_not_of_the_character_set_is_named_and_nothing_is_put_in_its_pl
     match read(&bytes, NaiveDate::default(), "a.csv", &bestpay()) {
         Err(StatementError::Lines(rejected)) => {
             let told: Vec<_> = rejected.iter().map(|line| (line.line_no, line.reason.as_str())).collect();
-            let reason = "it is not text in the character set Gbk";
+            let reason = "it is not text in the character set gbk";
             assert_eq!(told, [(3, reason), (4, reason)]);
         }
         other => panic!("{other:?}"),
@@ -173,6 +173,12 @@ fn an_orders_number_is_told_without_what_the_channel_puts_before_it() {
 }
 
 #[test]
+fn an_empty_file_is_no_statement() {
+    assert!(matches!(statement(""), Err(StatementError::Empty)));
+    assert!(statement(HEADING).unwrap().lines.is_empty());
+}
+
+#[test]
 fn a_file_that_may_have_been_cut_off_is_refused() {
     for text in [HEADING.trim_end().to_owned(), format!("{HEADING}t1,1.00,,,payment")] {
         assert!(matches!(statement(&text), Err(StatementError::NoEnd)), "{text}");
@@ -184,7 +190,7 @@ fn a_file_that_may_have_been_cut_off_is_refused() {
 
 #[test]
 fn a_heading_that_lacks_a_column_is_refused() {
-    for heading in ["number,fee,order,kind\n", "amount,fee,order,kind\n", "number,amount,fee,order\n", ""] {
+    for heading in ["number,fee,order,kind\n", "amount,fee,order,kind\n", "number,amount,fee,order\n"] {
         let refused = statement(heading);
         assert!(matches!(refused, Err(StatementError::Column(_))), "{heading}: {refused:?}");
     }

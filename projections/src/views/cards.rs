@@ -3,8 +3,6 @@
 use engine::store::{Column, Row};
 use rules::{card::Card, stream::StreamState};
 
-use super::last_offset;
-
 pub(crate) const NAME: &str = "cards";
 
 fn card<T>(row: &Row<StreamState>, value: impl Fn(&Card) -> T) -> Option<T> {
@@ -14,7 +12,6 @@ fn card<T>(row: &Row<StreamState>, value: impl Fn(&Card) -> T) -> Option<T> {
 #[rustfmt::skip]
 pub(crate) fn columns() -> Vec<Column<StreamState>> {
     vec![
-        Column::new("last_offset", "bigint not null", |_, row| last_offset(row)),
         Column::new("school", "text", |_, row| card(row, |c| c.school.as_ref().map(ToString::to_string)).flatten()),
         Column::new("holder", "uuid", |_, row| card(row, Card::holder).flatten()),
         Column::new("balance_fen", "bigint not null", |_, row| card(row, |c| c.balance.fen()).unwrap_or(0)),

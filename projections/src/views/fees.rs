@@ -10,7 +10,7 @@ use rules::{
     stream::StreamState,
 };
 
-use super::{Table, last_offset};
+use super::Table;
 use crate::projector::State;
 
 pub(crate) const ACCOUNTS: &str = "fee_accounts";
@@ -30,7 +30,6 @@ fn account<T>(row: &Row<StreamState>, value: impl Fn(&FeeAccount) -> T) -> Optio
 #[rustfmt::skip]
 pub(crate) fn account_columns() -> Vec<Column<StreamState>> {
     vec![
-        Column::new("last_offset", "bigint not null", |_, row| last_offset(row)),
         Column::new("school", "text", |_, row| account(row, |a| a.school.as_ref().map(ToString::to_string)).flatten()),
         Column::new("student", "uuid", |_, row| account(row, |a| a.student).flatten()),
         Column::new("arrears_fen", "bigint not null", |_, row| account(row, |a| a.arrears().fen()).unwrap_or(0)),

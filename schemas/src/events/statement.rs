@@ -234,7 +234,7 @@ pub struct ReconciliationBreakResolved {
     /// Persons, by opaque names; empty where a statement settled it by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvers: Vec<Name>,
-    /// Of what the channel has promised to put right: until which day's statement it may take. Then it is raised again.
+    /// Of what the channel has promised to put right: the last day in whose statement it may do so. Then it is raised again.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::calendar::optional_date")]
     pub until: Option<NaiveDate>,
 }

@@ -122,7 +122,7 @@ impl<'a> Comparison<'a> {
 
     /// Whether the channel still has time to put right what it has promised to.
     fn rests(&self, ended: &ReconciliationBreakResolved) -> bool {
-        let in_time = ended.until.is_none_or(|until| self.books.last_day() <= Some(until));
+        let in_time = ended.until.is_none_or(|until| self.books.last_day() < Some(until));
         ended.resolution == BreakResolution::ChannelCorrected && !ended.approvers.is_empty() && in_time
     }
 

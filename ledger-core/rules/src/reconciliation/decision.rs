@@ -43,10 +43,16 @@ pub enum BreakRefusal {
     EndsByItself,
     #[error("only a payment that the ledger does not know can be posted; this one is {0}")]
     NotUnknown(ReconciliationClass),
+    #[error("this is a refund, and only a payment can be posted")]
+    NotAPayment,
     #[error("the ledger has this payment already, for {0}, where it stands or has been undone; compare again")]
     Posted(String),
     #[error("the statement has it under order {0}; if that is wrong, the channel has to say so")]
     OtherOrder(String),
+    #[error(
+        "the statement has it under order {0}, where it belongs: post it there, and what is not wanted goes back by itself"
+    )]
+    ItsOrder(OrderId),
     #[error("no request for this order was read; check its number, and that the coordinator runs")]
     NoRequest,
     #[error("this order was to be paid through {0}")]
@@ -55,7 +61,7 @@ pub enum BreakRefusal {
     OtherMethod,
     #[error("{0} is no money that could be written off")]
     NoMoney(ReconciliationClass),
-    #[error("somebody has to approve it; a write-off two")]
+    #[error("somebody has to approve it, and a write-off two different persons")]
     Approvers,
 }
 
@@ -66,7 +72,16 @@ pub struct Ending {
     pub resolved: ReconciliationBreakResolved,
 }
 
-/// Ends an occurrence of a break as persons have decided. `order` is what the coordinator knows of the order that they name.
+/// The order to which a payment is posted, or would be: the one that persons name, or else the one that the statement has.
+pub fn order_in_question(books: &Books, break_id: Uuid, how: &BreakDecision) -> Option<OrderId> {
+    match how {
+        BreakDecision::LateCapturePosted { order, .. } => Some(order.clone()),
+        BreakDecision::Refunded { .. } => told_order(books.last_of(break_id)?.0)?.parse().ok(),
+        BreakDecision::ChannelCorrected | BreakDecision::WrittenOff => None,
+    }
+}
+
+/// Ends an occurrence of a break as persons have decided. `order` is what the coordinator knows of the order in question.
 ///
 /// # Errors
 /// The break is not open, or does not end in this way.
@@ -101,9 +116,12 @@ pub fn resolve(
         BreakDecision::Refunded { method } => {
             let (capture, capture_id) = unknown_payment(raised, *method)?;
             let nobody = order_of_nobody(capture_id);
-            // A run that was cut off is completed.
-            if let Some(order) = books.order_of(capture_id).filter(|order| *order != nobody.as_str()) {
-                return Err(BreakRefusal::Posted(order.to_owned()));
+            let its_order = || told_order(raised)?.parse().ok().filter(|id| check(raised, id, order, *method).is_ok());
+            match books.order_of(capture_id) {
+                // A run that was cut off is completed.
+                Some(order) if order == nobody.as_str() => {}
+                Some(order) => return Err(BreakRefusal::Posted(order.to_owned())),
+                None => its_order().map_or(Ok(()), |id| Err(BreakRefusal::ItsOrder(id)))?,
             }
             let refund = refund_of(capture_id, capture.amount);
             (BreakResolution::Refunded, Some((nobody, vec![capture.into(), refund.into()])))
@@ -118,8 +136,8 @@ pub fn resolve(
     if approvers.len() < if resolution == BreakResolution::WrittenOff { 2 } else { 1 } {
         return Err(BreakRefusal::Approvers);
     }
-    // Money does not rest for ever.
-    let rests_for = Days::new(policy.statement_grace_days.into());
+    // Money does not rest for ever, but until there is something new to see.
+    let rests_for = Days::new(policy.statement_grace_days.max(1).into());
     let until = match resolution == BreakResolution::ChannelCorrected && raised.class.is_money() {
         true => books.last_day().and_then(|last| last.checked_add_days(rests_for)),
         false => None,
@@ -132,13 +150,13 @@ fn unknown_payment(
     raised: &ReconciliationBreakRaised,
     method: Method,
 ) -> Result<(PaymentCaptured, Uuid), BreakRefusal> {
-    let not_unknown = BreakRefusal::NotUnknown(raised.class);
-    if !matches!(raised.class, ReconciliationClass::UnknownOrder | ReconciliationClass::MissingInLedger) {
-        return Err(not_unknown);
-    }
-    let (Some((StatementSide::Payment, number)), Some(amount)) = (key_of(raised), raised.channel_amount) else {
-        return Err(not_unknown);
+    let is_unknown = matches!(raised.class, ReconciliationClass::UnknownOrder | ReconciliationClass::MissingInLedger);
+    let (true, Some((side, number)), Some(amount)) = (is_unknown, key_of(raised), raised.channel_amount) else {
+        return Err(BreakRefusal::NotUnknown(raised.class));
     };
+    if side == StatementSide::Refund {
+        return Err(BreakRefusal::NotAPayment);
+    }
     let capture = PaymentCaptured {
         channel: raised.channel.clone(),
         channel_txn_no: number,
@@ -155,6 +173,11 @@ fn unknown_payment(
     Ok((capture, capture_id))
 }
 
+/// The order of ours under which the statement has a payment.
+fn told_order(raised: &ReconciliationBreakRaised) -> Option<&str> {
+    raised.order_no.as_deref().filter(|_| raised.class == ReconciliationClass::MissingInLedger)
+}
+
 /// Whether the payment may be posted to this order.
 fn check(
     raised: &ReconciliationBreakRaised,
@@ -162,9 +185,8 @@ fn check(
     order: Option<&Order>,
     method: Method,
 ) -> Result<(), BreakRefusal> {
-    let told = raised.order_no.as_ref().filter(|_| raised.class == ReconciliationClass::MissingInLedger);
-    if let Some(other) = told.filter(|told| **told != id.as_str()) {
-        return Err(BreakRefusal::OtherOrder(other.clone()));
+    if let Some(other) = told_order(raised).filter(|told| *told != id.as_str()) {
+        return Err(BreakRefusal::OtherOrder(other.to_owned()));
     }
     let request = order.and_then(|order| order.request.as_ref()).ok_or(BreakRefusal::NoRequest)?;
     if *request.data.channel() != raised.channel {

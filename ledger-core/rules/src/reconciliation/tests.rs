@@ -249,7 +249,7 @@ fn a_refund_that_only_one_side_has_is_the_other_way_round() {
     assert_eq!(channel.balances(), ["3.00", "0.00", "3.00"]);
     let identified = BreakDecision::LateCapturePosted { order: card_order(1), method: Method::Netbank };
     let refused = channel.resolve("R-9", &identified, &["li"]);
-    assert_eq!(refused, Err(BreakRefusal::NotUnknown(ReconciliationClass::MissingInLedger)));
+    assert_eq!(refused, Err(BreakRefusal::NotAPayment));
 }
 
 #[test]

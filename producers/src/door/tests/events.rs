@@ -226,6 +226,11 @@ async fn invalid_data_a_capture_of_nothing_is_refused() {
 }
 
 #[tokio::test]
+async fn invalid_data_what_is_still_to_come_is_refused() {
+    assert_eq!(refused(&changed("/time", "2099-03-10T10:00:00+08:00".into())).await, (422, "INVALID_DATA".into()));
+}
+
+#[tokio::test]
 async fn unknown_field_a_misspelt_one_is_refused() {
     assert_eq!(refused(&changed("/data/fe", "0.10".into())).await, (422, "UNKNOWN_FIELD".into()));
 }

@@ -60,11 +60,11 @@ fn what_the_channel_has_promised_is_raised_again_when_its_term_is_over() {
         channel.file(date, file, &[]);
     }
     channel.resolve("t1", &BreakDecision::ChannelCorrected, &["li"]).unwrap();
-    for (date, file) in [(14, "c"), (16, "d")] {
+    for (date, file) in [(14, "c"), (15, "d")] {
         channel.file(date, file, &[]);
         assert_eq!((channel.open(), channel.balances()), (vec![], ["80.00", "0.00", "0.00"].map(Into::into)));
     }
-    channel.file(17, "e", &[]);
+    channel.file(16, "e", &[]);
     assert_eq!(channel.open(), ["t1 missing_in_channel -80.00"]);
     assert_eq!(channel.balances(), ["0.00", "0.00", "80.00"]);
 }
@@ -98,6 +98,28 @@ fn a_payment_is_posted_to_an_order_for_which_it_can_be() {
     channel.resolve("t1", &as_netbank, &["li"]).unwrap();
     channel.resolve("t2", &late(1, Method::Netbank), &["li"]).unwrap();
     assert_eq!((channel.open(), channel.compare()), (vec![], 0));
+}
+
+#[test]
+fn a_payment_that_the_statement_has_under_an_order_of_ours_is_not_sent_back_as_nobodys() {
+    let mut channel = Channel::default();
+    channel.file(10, "a", &[line("t1", "30.00")]);
+    let back = BreakDecision::Refunded { method: Method::Netbank };
+    assert_eq!(order_in_question(&channel.books, channel.break_of("t1").0, &back), Some(card_order(9)));
+    assert_eq!(channel.resolve("t1", &back, &["li"]), Err(BreakRefusal::ItsOrder(card_order(9))));
+    // Of an order that nobody has placed it is nobody's.
+    channel.resolve_for("t1", &back, &Default::default(), &["li"]).unwrap();
+    assert_eq!((channel.open(), channel.compare()), (vec![], 0));
+}
+
+#[test]
+fn a_refund_is_not_posted() {
+    let mut channel = Channel::default();
+    channel.file(10, "a", &[refund_line("r1", "30.00")]);
+    let late = BreakDecision::LateCapturePosted { order: card_order(1), method: Method::Netbank };
+    for how in [late, BreakDecision::Refunded { method: Method::Netbank }] {
+        assert_eq!(channel.resolve("r1", &how, &["li"]), Err(BreakRefusal::NotAPayment));
+    }
 }
 
 #[test]
@@ -191,8 +213,8 @@ fn a_break_that_has_ended_or_ends_by_itself_is_not_for_a_person() {
     assert_eq!(settle(id), Err(BreakRefusal::Ended(BreakResolution::ChannelCorrected)));
     assert_eq!(settle((Uuid::nil(), 1)), Err(BreakRefusal::Unknown));
     assert_eq!(channel.resolve("t1", &BreakDecision::ChannelCorrected, &["li"]), Err(BreakRefusal::EndsByItself));
-    channel.file(13, "b", &[]);
-    assert_eq!(channel.open(), ["t1 missing_in_channel -80.00"]);
-    channel.file(14, "c", &[]);
+    channel.file(12, "b", &[]);
+    assert_eq!(channel.open(), ["t1 timing -80.00"]);
+    channel.file(13, "c", &[]);
     assert_eq!(channel.open(), ["t1 missing_in_channel -80.00", "t2 missing_in_ledger 5.00"], "it was not corrected");
 }
