@@ -14,6 +14,8 @@ use tokio_rustls::{
 
 use super::*;
 
+mod documents;
+
 fn bank(reply: serde_json::Value) -> BankAnswer {
     serde_json::from_value::<BankReply>(reply).unwrap().into()
 }
@@ -130,6 +132,7 @@ async fn nobody_listening_is_no_answer() {
     let told = |config| Calls::new(config).unwrap_err().to_string();
     let nonsense = told(CallsConfig::new("nonsense", &url));
     assert!(nonsense.contains("calls.bank_url (LEDGER_CALLS__BANK_URL)"), "{nonsense}");
+    assert!(told(CallsConfig::new("ftp://bank/x", &url)).contains("calls.bank_url"));
     assert!(told(CallsConfig::default()).contains("nobody can be called"));
 }
 

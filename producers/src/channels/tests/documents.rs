@@ -13,7 +13,7 @@ use crate::{
     signature::{Secret, timestamped},
 };
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
@@ -22,7 +22,7 @@ fn page(name: &str) -> String {
 }
 
 /// The fenced blocks of a page, each with its language.
-fn blocks(page: &str) -> Vec<(&str, &str)> {
+pub(crate) fn blocks(page: &str) -> Vec<(&str, &str)> {
     let fenced = page.split("```").skip(1).step_by(2);
     fenced.map(|block| block.split_once('\n').unwrap()).collect()
 }
@@ -39,7 +39,7 @@ fn settings(toml: &str) -> ChannelsConfig {
 }
 
 /// What stands between `before` and the next of these quotation marks.
-fn quoted<'t>(text: &'t str, before: &str) -> Option<&'t str> {
+pub(crate) fn quoted<'t>(text: &'t str, before: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(&format!("{before}'"))?;
     rest.split('\'').next()
 }
@@ -58,7 +58,7 @@ fn request(example: &str) -> (&str, Vec<(&'static str, String)>) {
 }
 
 /// Whether something is as the page shows it, where `…` stands for what is another one each time.
-fn is_shown(shown: &Value, is: &Value) -> bool {
+pub(crate) fn is_shown(shown: &Value, is: &Value) -> bool {
     match (shown, is) {
         (Value::String(text), _) if text == "…" => true,
         (Value::Array(shown), Value::Array(is)) => {
@@ -71,8 +71,13 @@ fn is_shown(shown: &Value, is: &Value) -> bool {
     }
 }
 
+/// How the ledger is started so that the examples work.
+const STARTED: &str =
+    "Save these settings as `ledger.toml` in the root of the sources, and start `ledger up --sandbox` there.";
+
 async fn play(channel: &str) {
     let page = page(channel);
+    assert!(page.contains(STARTED), "{channel} does not say how to start");
     let blocks = blocks(&page);
     let (_, toml) = blocks.iter().find(|(language, _)| *language == "toml").unwrap();
     let bed = Bed::with_channels(&settings(toml)).await;

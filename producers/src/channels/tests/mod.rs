@@ -3,7 +3,7 @@
 mod alipay;
 mod bestpay;
 mod campus_pos;
-mod documents;
+pub(crate) mod documents;
 mod ejt;
 mod played;
 mod settings;
