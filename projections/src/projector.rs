@@ -269,6 +269,7 @@ impl Projector {
         self.state.begin_batch();
         let batch: Vec<_> = batch.records.iter().map(decode).collect();
         self.state.load(tx, &batch)?;
+        self.state.news.fresh.reserve(batch.len());
         for read in batch {
             match read {
                 Ok(read) => self.state.fold(read),

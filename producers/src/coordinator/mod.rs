@@ -356,7 +356,10 @@ fn decode(batch: &Batch) -> Vec<Read> {
         let kind = stream.kind()?;
         Some(Read { partition, offset, recorded_at: record.timestamp, stream, kind, event })
     };
-    batch.records.iter().filter_map(decode).collect()
+    // All at once: what grows is copied again and again, and an event is large.
+    let mut reads = Vec::with_capacity(batch.records.len());
+    reads.extend(batch.records.iter().filter_map(decode));
+    reads
 }
 
 impl Handler for Coordinator {
