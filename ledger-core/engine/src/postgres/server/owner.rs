@@ -36,6 +36,9 @@ const SETTINGS: &[(&str, &str)] = &[
     // Rebuilds write much at once; with a small limit they would checkpoint all the time.
     ("max_wal_size", "2GB"),
     ("wal_compression", "on"),
+    // Pages make room before a statement needs it: else whoever folds writes them out himself, and waits for that.
+    ("bgwriter_delay", "50ms"),
+    ("bgwriter_lru_maxpages", "1000"),
     // Fair for an SSD; the default is made for a disk that turns.
     ("random_page_cost", "1.1"),
     // Compiling costs more than it gives for statements as short as ours, and not every build has it.
