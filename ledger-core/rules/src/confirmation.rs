@@ -152,6 +152,11 @@ impl Confirmation {
         }
     }
 
+    /// Whether neither this question nor a later one was answered, and nothing has settled them. What was, stays so.
+    pub fn lacks_answer_to(&self, tries: u8) -> bool {
+        self.answered < tries && matches!(self.answer(), Answer::None | Answer::Uncertain)
+    }
+
     /// Whether everything that was to be fulfilled is: of a fee payment, each line.
     fn is_whole(&self) -> bool {
         self.confirmed.is_some() && self.lines.len() >= usize::from(self.lines_wanted)
@@ -287,10 +292,7 @@ fn fee_posted(target: schemas::Name, line: &FeeLine, amount: Amount, evidence: E
 /// Whether try `tries` still waits for its answer: the executor's task exists for exactly as long.
 pub fn is_waiting(order: &Order, tries: u8) -> bool {
     let confirmation = &order.confirmation;
-    confirmation.asked == tries
-        && confirmation.answered < tries
-        && order.has_money()
-        && matches!(confirmation.answer(), Answer::None | Answer::Uncertain)
+    confirmation.asked == tries && confirmation.lacks_answer_to(tries) && order.has_money()
 }
 
 /// Whether a call that moves value may go out no more, because a person has settled what became of it.

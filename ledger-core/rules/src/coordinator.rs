@@ -259,6 +259,15 @@ fn wanted_debit(id: &OrderId, order: &Order, policy: &Policy) -> Option<Wanted> 
 }
 
 impl Order {
+    /// Whether a decision that was just taken counts for more once it has been read from the log, because a call follows.
+    pub fn waits_to_read(&self, decision: &Data) -> bool {
+        match decision {
+            Data::ConfirmationRequested(data) => self.confirmation.lacks_answer_to(data.tries),
+            Data::RefundInitiated(_) | Data::PaymentInitiated(_) => true,
+            _ => false,
+        }
+    }
+
     /// Marks an event as read from the log: a decision counts for calls from now on. True if that changes anything.
     pub fn read_back(&mut self, data: &Data) -> bool {
         match data {

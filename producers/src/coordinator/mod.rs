@@ -6,7 +6,7 @@
 //! between commit and send, or a second send, changes nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     time::Duration,
 };
 
@@ -44,6 +44,8 @@ pub const SOURCE: &str = "/ledger/coordinator";
 
 const ORDERS_KEPT: usize = 20_000;
 const STREAMS_KEPT: usize = 20_000;
+/// Of so many decisions, of 16 bytes each, it is known where they stand; of others that is found out when they are read.
+const OWN_KEPT: usize = 400_000;
 /// More decisions than this on one order at one moment can only be a fault in the rules.
 const DECISIONS_MAX: usize = 32;
 /// At most this many orders fall due in one batch; the next batch takes the rest.
@@ -58,6 +60,8 @@ pub struct Coordinator {
     orders: Store<Order>,
     streams: Store<StreamState>,
     outbox: Outbox,
+    /// Where decisions stand in the log that have yet to be read there, although that brings nothing new.
+    own: HashSet<Position>,
     /// By partition: below this offset nothing is decided. Empty once everything has been read.
     live_from: BTreeMap<i32, i64>,
     partitions: Vec<i32>,
@@ -94,16 +98,26 @@ impl Coordinator {
             orders: Store::new("coordinator.orders", Vec::new(), ORDERS_KEPT),
             streams: Store::new("coordinator.streams", Vec::new(), STREAMS_KEPT),
             outbox: Outbox::default(),
+            own: HashSet::new(),
             live_from: BTreeMap::new(),
             partitions: Vec::new(),
         }
+    }
+
+    /// What the batch says about orders and their streams. A record that cannot be read stands in the view of dead letters;
+    /// nothing is decided on its stream until a person has dealt with it, and all others go on.
+    fn decode(&mut self, batch: &Batch) -> Vec<Read> {
+        // All at once: what grows is copied again and again, and an event is large.
+        let mut reads = Vec::with_capacity(batch.records.len());
+        reads.extend(batch.records.iter().filter(|record| !self.own.remove(&record.position)).filter_map(decode));
+        reads
     }
 
     /// Brings every order and stream that the batch can touch into memory: those it names, and those that lapse
     /// while it is read.
     fn load(&mut self, tx: &mut Transaction<'_>, reads: &[Read], batch: &Batch) -> Result<(), StreamError> {
         self.streams.load(tx, reads.iter().map(|read| read.stream.as_str()))?;
-        let mut orders: BTreeSet<&str> = reads.iter().filter_map(Read::order_id).collect();
+        let mut orders: Vec<&str> = reads.iter().filter_map(Read::order_id).collect();
         for read in reads {
             let stream = self.streams.get(read.stream.as_str());
             if let (Some(stream), Some(now)) = (stream, batch.log_times.get(&read.partition)) {
@@ -340,26 +354,18 @@ fn apply(order: &mut Row<Order>, stream: &mut Row<StreamState>, event: &Event, a
     }
 }
 
-/// Reads what is about orders and their streams. A record that cannot be read stands in the view of dead letters; nothing is decided on
-/// its stream until a person has dealt with it, and all others go on.
-fn decode(batch: &Batch) -> Vec<Read> {
-    let decode = |record: &engine::log::Record| {
-        let event = record
-            .event()
-            .inspect_err(|refusal| tracing::warn!(position = %record.position, %refusal, "a dead letter"))
-            .ok();
-        let stream: Stream = match &event {
-            Some(event) => event.stream.clone(),
-            None => str::from_utf8(&record.key).ok()?.parse().ok()?,
-        };
-        let Position { partition, offset } = record.position;
-        let kind = stream.kind()?;
-        Some(Read { partition, offset, recorded_at: record.timestamp, stream, kind, event })
+fn decode(record: &engine::log::Record) -> Option<Read> {
+    let event = record
+        .event()
+        .inspect_err(|refusal| tracing::warn!(position = %record.position, %refusal, "a dead letter"))
+        .ok();
+    let stream: Stream = match &event {
+        Some(event) => event.stream.clone(),
+        None => str::from_utf8(&record.key).ok()?.parse().ok()?,
     };
-    // All at once: what grows is copied again and again, and an event is large.
-    let mut reads = Vec::with_capacity(batch.records.len());
-    reads.extend(batch.records.iter().filter_map(decode));
-    reads
+    let Position { partition, offset } = record.position;
+    let kind = stream.kind()?;
+    Some(Read { partition, offset, recorded_at: record.timestamp, stream, kind, event })
 }
 
 impl Handler for Coordinator {
@@ -372,7 +378,7 @@ impl Handler for Coordinator {
     }
 
     fn apply(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {
-        let reads = decode(batch);
+        let reads = self.decode(batch);
         let mut work = Work::default();
         self.orders.begin_batch();
         self.streams.begin_batch();
@@ -396,7 +402,13 @@ impl Handler for Coordinator {
             return Ok(());
         }
         let sent = self.runtime.block_on(self.publisher.append_all(self.outbox.events(), SEND_PATIENCE));
-        sent.map_err(|error| StreamError::Passing(format!("the decisions were not acknowledged: {error}")))?;
+        let positions =
+            sent.map_err(|error| StreamError::Passing(format!("the decisions were not acknowledged: {error}")))?;
+        let orders = &self.orders;
+        let brings_nothing =
+            |event: &Event| orders.get(&event.subject).is_some_and(|order| !order.state.waits_to_read(&event.data));
+        let own = self.outbox.events().iter().zip(positions).filter(|(event, _)| brings_nothing(event));
+        self.own.extend(own.map(|(_, position)| position).take(OWN_KEPT.saturating_sub(self.own.len())));
         self.outbox.sent(client, &self.partitions)
     }
 
@@ -407,6 +419,7 @@ impl Handler for Coordinator {
     fn reset(&mut self) {
         self.orders.clear();
         self.streams.clear();
+        self.own.clear();
         self.outbox = Outbox::default();
     }
 }
