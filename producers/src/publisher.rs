@@ -83,7 +83,10 @@ const AHEAD_MAX: TimeDelta = TimeDelta::days(1);
 pub fn check(event: &Event, clock: &Clock) -> Result<(), Refusal> {
     let now = clock.now();
     if event.occurred_at.to_utc() - now > AHEAD_MAX {
-        let detail = format!("it is {} here, and the time of the event is more than a day from now", shanghai(&now).to_rfc3339());
+        let detail = format!(
+            "it is {} here, and the time of the event is more than a day from now",
+            shanghai(&now).to_rfc3339()
+        );
         return Err(Refusal::new(RefusalCode::InvalidData, detail));
     }
     record(event, clock).check_size(RECORD_BYTES_MAX).map_err(|error| Refusal::new(RefusalCode::TooLarge, error))

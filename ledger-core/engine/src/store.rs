@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 use postgres::{
     GenericClient, Statement, Transaction,
-    types::{ToSql, Type},
+    types::{Kind, ToSql, Type},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::stream::StreamError;
+use crate::{postgres::Copy, stream::StreamError};
 
 /// One event that has gone into a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Row<S> {
     due_at: Option<DateTime<Utc>>,
     partition: i32,
     history: Vec<Seen>,
+    /// Whether the table has it, in this form or an earlier one.
+    stored: bool,
     changed: bool,
     touched: u64,
 }
@@ -107,9 +110,11 @@ fn short(digest: Uuid) -> u64 {
 pub struct Column<S> {
     name: &'static str,
     declaration: &'static str,
+    value: Box<Value<S>>,
     values: Box<Values<S>>,
 }
 
+type Value<S> = dyn Fn(&str, &Row<S>) -> Box<dyn ToSql + Sync> + Send;
 /// One value for each row, as an array of SQL.
 type Values<S> = dyn Fn(&[(&str, &Row<S>)]) -> Box<dyn ToSql + Sync> + Send;
 
@@ -123,7 +128,8 @@ impl<S> Column<S> {
         let values = move |rows: &[(&str, &Row<S>)]| -> Box<dyn ToSql + Sync> {
             Box::new(rows.iter().map(|(key, row)| value(key, row)).collect::<Vec<T>>())
         };
-        Self { name, declaration, values: Box::new(values) }
+        let value = move |key: &str, row: &Row<S>| -> Box<dyn ToSql + Sync> { Box::new(value(key, row)) };
+        Self { name, declaration, value: Box::new(value), values: Box::new(values) }
     }
 
     fn sql_type(&self) -> &str {
@@ -136,7 +142,7 @@ pub struct Store<S> {
     table: String,
     columns: Vec<Column<S>>,
     /// Boxed, because a table of states of a kilobyte each is dear to grow.
-    rows: HashMap<String, Box<Row<S>>>,
+    rows: HashMap<String, Box<Row<S>>, RandomState>,
     batch: u64,
     rows_kept: usize,
     /// No row falls due before.
@@ -147,7 +153,7 @@ pub struct Store<S> {
 
 impl<S: Serialize + DeserializeOwned + Default> Store<S> {
     pub fn new(table: impl Into<String>, columns: Vec<Column<S>>, rows_kept: usize) -> Self {
-        let (rows, table) = (HashMap::new(), table.into());
+        let (rows, table) = (HashMap::default(), table.into());
         Self { table, columns, rows, batch: 0, rows_kept, next_due: None, upsert: None }
     }
 
@@ -162,13 +168,18 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         )
     }
 
+    /// The columns in the order in which values are given.
+    fn names(&self) -> String {
+        let own: String = self.columns.iter().map(|column| format!(", {}", column.name)).collect();
+        format!("key, partition, due_at, history, state{own}")
+    }
+
     fn upsert_sql(&self) -> String {
-        let own = &self.columns;
-        let names: String = own.iter().map(|column| format!(", {}", column.name)).collect();
+        let (own, names) = (&self.columns, self.names());
         let set: String = own.iter().map(|column| format!(", {0} = excluded.{0}", column.name)).collect();
         let arrays: String = (6..).zip(own).map(|(n, column)| format!(", ${n}::{}[]", column.sql_type())).collect();
         format!(
-            "insert into {} (key, partition, due_at, history, state{names})
+            "insert into {} ({names})
              select * from unnest($1::text[], $2::int[], $3::timestamptz[], $4::bytea[], $5::text[]{arrays})
              on conflict (key) do update
              set due_at = excluded.due_at, history = excluded.history, state = excluded.state{set}",
@@ -208,6 +219,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
                 due_at: row.get(2),
                 partition: row.get(1),
                 history: decode(row.get(3)),
+                stored: true,
                 changed: false,
                 touched: self.batch,
             };
@@ -273,7 +285,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         self.rows.iter().filter(|(_, row)| row.changed).map(|(key, row)| (key.as_str(), &**row))
     }
 
-    /// Writes every changed row, in the order of the keys.
+    /// Writes every changed row, in the order of the keys. New ones are copied in, which is cheaper.
     pub fn write(&mut self, tx: &mut Transaction<'_>) -> Result<(), StreamError> {
         let mut changed: Vec<(&str, &Row<S>)> = self.changed().collect();
         if changed.is_empty() {
@@ -284,26 +296,61 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
             Some(upsert) => upsert.clone(),
             None => tx.prepare(&self.upsert_sql())?,
         };
-        for rows in changed.chunks(ROWS_AT_ONCE) {
-            let keys: Vec<&str> = rows.iter().map(|(key, _)| *key).collect();
-            let partitions: Vec<i32> = rows.iter().map(|(_, row)| row.partition).collect();
-            let due: Vec<Option<DateTime<Utc>>> = rows.iter().map(|(_, row)| row.due_at).collect();
-            let histories: Vec<Vec<u8>> = rows.iter().map(|(_, row)| encode(&row.history)).collect();
-            let states: Vec<String> = rows
-                .iter()
-                .map(|(key, row)| to_json(&row.state).map_err(|error| unreadable(&self.table, key, &error)))
-                .collect::<Result<_, _>>()?;
-            let own: Vec<_> = self.columns.iter().map(|column| (column.values)(rows)).collect();
-            let mut values: Vec<&(dyn ToSql + Sync)> = vec![&keys, &partitions, &due, &histories, &states];
-            values.extend(own.iter().map(|column| &**column));
-            tx.execute(&upsert, &values)?;
+        let (known, new): (Vec<_>, Vec<_>) = changed.iter().partition(|(_, row)| row.stored);
+        if !new.is_empty() {
+            self.insert(tx, &new, &upsert)?;
+        }
+        for rows in known.chunks(ROWS_AT_ONCE) {
+            self.update(tx, rows, &upsert)?;
         }
         let due = changed.iter().filter_map(|(_, row)| row.due_at);
         (self.next_due, self.upsert) = (due.chain(self.next_due).min(), Some(upsert));
         for row in self.rows.values_mut() {
-            row.changed = false;
+            (row.stored, row.changed) = (true, false);
         }
         Ok(())
+    }
+
+    fn insert(
+        &self,
+        tx: &mut Transaction<'_>,
+        rows: &[(&str, &Row<S>)],
+        upsert: &Statement,
+    ) -> Result<(), StreamError> {
+        let types: Vec<Type> = upsert.params().iter().filter_map(element).collect();
+        let sql = format!("copy {} ({}) from stdin binary", self.table, self.names());
+        let mut copy = Copy::begin(tx, &sql, &types)?;
+        for (key, row) in rows {
+            let (history, state) = (encode(&row.history), self.to_json(key, row)?);
+            let own: Vec<_> = self.columns.iter().map(|column| (column.value)(key, row)).collect();
+            let mut values: Vec<&(dyn ToSql + Sync)> = vec![key, &row.partition, &row.due_at, &history, &state];
+            values.extend(own.iter().map(|value| &**value));
+            copy.write(&values)?;
+        }
+        copy.finish()?;
+        Ok(())
+    }
+
+    fn update(
+        &self,
+        tx: &mut Transaction<'_>,
+        rows: &[(&str, &Row<S>)],
+        upsert: &Statement,
+    ) -> Result<(), StreamError> {
+        let keys: Vec<&str> = rows.iter().map(|(key, _)| *key).collect();
+        let partitions: Vec<i32> = rows.iter().map(|(_, row)| row.partition).collect();
+        let due: Vec<Option<DateTime<Utc>>> = rows.iter().map(|(_, row)| row.due_at).collect();
+        let histories: Vec<Vec<u8>> = rows.iter().map(|(_, row)| encode(&row.history)).collect();
+        let states: Vec<String> = rows.iter().map(|(key, row)| self.to_json(key, row)).collect::<Result<_, _>>()?;
+        let own: Vec<_> = self.columns.iter().map(|column| (column.values)(rows)).collect();
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&keys, &partitions, &due, &histories, &states];
+        values.extend(own.iter().map(|column| &**column));
+        tx.execute(upsert, &values)?;
+        Ok(())
+    }
+
+    fn to_json(&self, key: &str, row: &Row<S>) -> Result<String, StreamError> {
+        to_json(&row.state).map_err(|error| unreadable(&self.table, key, &error))
     }
 
     /// Forgets everything, also the connection that was in use.
@@ -311,6 +358,11 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         self.rows.clear();
         self.upsert = None;
     }
+}
+
+/// The type whose array this is.
+fn element(array: &Type) -> Option<Type> {
+    if let Kind::Array(element) = array.kind() { Some(element.clone()) } else { None }
 }
 
 /// Rows of one statement. A batch has thousands, and all at once would take megabytes on both sides.

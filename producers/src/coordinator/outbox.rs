@@ -1,6 +1,6 @@
 //! Decisions between their commit and their acknowledgement by the log.
 
-use engine::stream::StreamError;
+use engine::{postgres::Copy, stream::StreamError};
 use postgres::{Client, Transaction, types::Type};
 use schemas::Event;
 
@@ -9,8 +9,10 @@ use schemas::Event;
 pub(super) struct Outbox {
     partitions: Vec<i32>,
     events: Vec<Event>,
-    /// The first and the last row of these events, once they are written.
+    /// The numbers of the first and the last row of these events, once they are written.
     rows: (i64, i64),
+    /// The number of the next row.
+    next: i64,
 }
 
 impl Outbox {
@@ -43,22 +45,24 @@ impl Outbox {
         if self.events.is_empty() {
             return Ok(());
         }
-        let events: Vec<String> = self.events.iter().map(|event| event.to_structured().to_string()).collect();
-        let row = tx.query_typed_one(
-            "with written as (
-               insert into coordinator.outbox (partition, event)
-               select partition, event from unnest($1, $2) with ordinality as v (partition, event, n) order by n
-               returning seq)
-             select min(seq), max(seq) from written",
-            &[(&self.partitions, Type::INT4_ARRAY), (&events, Type::TEXT_ARRAY)],
-        )?;
-        self.rows = (row.get(0), row.get(1));
+        let sql = "copy coordinator.outbox (partition, seq, event) from stdin binary";
+        let mut copy = Copy::begin(tx, sql, &[Type::INT4, Type::INT8, Type::TEXT])?;
+        let first = self.next;
+        for (partition, event) in self.partitions.iter().zip(&self.events) {
+            copy.write(&[partition, &self.next, &event.to_structured().to_string()])?;
+            self.next += 1;
+        }
+        copy.finish()?;
+        self.rows = (first, self.next - 1);
         Ok(())
     }
 
     /// What an earlier holder of these partitions left behind.
     pub fn reload(&mut self, client: &mut Client, partitions: &[i32]) -> Result<(), StreamError> {
         *self = Self::default();
+        // Numbers of its own, so that a lane that lost these partitions long ago cannot take rows of this one for its own.
+        let sql = "select nextval(pg_get_serial_sequence('coordinator.outbox', 'seq')) << 32";
+        self.next = client.query_one(sql, &[])?.get(0);
         let rows = client.query(
             "select seq, partition, event from coordinator.outbox where partition = any($1) order by seq",
             &[&partitions],

@@ -1,8 +1,8 @@
 //! The journal: every leg of every posting, only ever appended.
 
 use chrono::{DateTime, Utc};
-use engine::stream::StreamError;
-use postgres::{Transaction, binary_copy::BinaryCopyInWriter, types::Type};
+use engine::{postgres::Copy, stream::StreamError};
+use postgres::{Transaction, types::Type};
 
 use super::Table;
 use crate::projector::State;
@@ -39,7 +39,7 @@ pub(super) fn write(tx: &mut Transaction<'_>, state: &State) -> Result<(), Strea
     if state.news.fresh.iter().all(|(_, legs)| legs.is_empty()) {
         return Ok(());
     }
-    let mut copy = BinaryCopyInWriter::new(tx.copy_in("copy journal from stdin binary")?, TYPES);
+    let mut copy = Copy::begin(tx, "copy journal from stdin binary", TYPES)?;
     for (read, legs) in &state.news.fresh {
         for (number, leg) in (0_i16..).zip(legs) {
             let occurred_at: DateTime<Utc> = read.event.occurred_at.to_utc();

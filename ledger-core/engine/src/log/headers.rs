@@ -6,6 +6,9 @@ use std::{fmt, str};
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<u8>);
 
+/// Room for those of most events, so that they need not grow.
+const HEADERS_BYTES: usize = 512;
+
 impl Headers {
     fn push(&mut self, name: &str, value: &[u8]) {
         self.field(name.as_bytes());
@@ -50,7 +53,7 @@ fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
-        let mut all = Self::default();
+        let mut all = Self(Vec::with_capacity(HEADERS_BYTES));
         headers.into_iter().for_each(|(name, value)| all.push(name.as_ref(), value.as_ref()));
         all
     }

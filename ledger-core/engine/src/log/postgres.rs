@@ -14,7 +14,6 @@ use postgres::{Client, error::SqlState};
 
 use super::{AppendError, Log, LogError, NewRecord, Position, Reader, TopicInfo, TopicSpec};
 
-mod encoding;
 mod reader;
 mod topics;
 mod writer;

@@ -6,11 +6,13 @@ use std::{error::Error, iter, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, tokio_postgres};
 
+mod copy;
 mod migrations;
 pub mod server;
 mod tls;
 mod turn;
 
+pub use copy::{Copy, CopyError};
 pub use migrations::{MigrateError, migrate};
 use tls::Tls;
 pub use turn::Turn;

@@ -4,7 +4,7 @@
 
 use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt, sync::Barrier, thread};
 
-use postgres::error::SqlState;
+use postgres::{Client, error::SqlState, types::Type};
 
 use super::{server::Server, *};
 use crate::{postgres::QueryError, stream::StreamError};
@@ -27,6 +27,7 @@ fn connections_and_migrations() {
         ("broken", a_failing_migration_leaves_nothing_behind),
         ("schemas", each_schema_has_its_own_record),
         ("causes", errors_tell_their_causes_once),
+        ("copies", rows_are_copied_in_pieces_or_not_at_all),
     ] {
         println!("{name}");
         connect(&server.url(), "test").unwrap().batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
@@ -134,4 +135,35 @@ fn errors_tell_their_causes_once(url: &str) {
     let nowhere = pool("postgres://ledger@127.0.0.1:1/ledger", "test", 1).unwrap();
     let told = QueryError::from(runtime.block_on(nowhere.get()).err().unwrap()).to_string();
     assert!(told.contains("refused") && told.matches("connecting").count() == 1, "{told}");
+}
+
+fn rows_are_copied_in_pieces_or_not_at_all(url: &str) {
+    let mut client = connect(url, "test").unwrap();
+    client.batch_execute("CREATE TABLE rows (n int PRIMARY KEY, said text, sum bigint)").unwrap();
+    let types = [Type::INT4, Type::TEXT, Type::INT8];
+    let copy = |client: &mut Client, rows: &[(i32, Option<&str>)]| {
+        let mut tx = client.transaction()?;
+        let mut copy = Copy::begin(&mut tx, "COPY rows FROM STDIN (FORMAT binary)", &types)?;
+        for (n, said) in rows {
+            copy.write(&[n, said, &i64::MAX])?;
+        }
+        copy.finish()?;
+        tx.commit().map_err(CopyError::from)
+    };
+    let long = "还款".repeat(20_000);
+    copy(&mut client, &[]).unwrap();
+    copy(&mut client, &[(1, None), (2, Some("")), (3, Some(&long)), (4, Some("四"))]).unwrap();
+    let rows = client.query("SELECT said, sum FROM rows ORDER BY n", &[]).unwrap();
+    let said: Vec<Option<&str>> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(said, [None, Some(""), Some(&*long), Some("四")]);
+    assert!(rows.iter().all(|row| row.get::<_, i64>(1) == i64::MAX));
+
+    let again = copy(&mut client, &[(5, None), (1, None)]);
+    assert!(matches!(again, Err(CopyError::Postgres(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION)));
+    let mut tx = client.transaction().unwrap();
+    let mut unfit = Copy::begin(&mut tx, "COPY rows FROM STDIN (FORMAT binary)", &types).unwrap();
+    assert!(matches!(unfit.write(&[&"five", &None::<&str>, &0_i64]), Err(CopyError::Value(_))));
+    drop(unfit);
+    drop(tx);
+    assert_eq!(count(&mut client, "rows"), 4, "nothing of an unfinished one stays");
 }

@@ -28,7 +28,7 @@ pub use fence::{Progress, check_log, held, progress, wait_until_applied};
 use crate::{
     clock::Clock,
     log::{Log, LogError, Position, Reader, Record},
-    postgres::explain,
+    postgres::{CopyError, explain},
 };
 
 /// What a lane does with the records. Everything it remembers between calls must be dropped in `reset`.
@@ -85,6 +85,15 @@ pub enum StreamError {
 impl From<postgres::Error> for StreamError {
     fn from(error: postgres::Error) -> Self {
         Self::Postgres(error)
+    }
+}
+
+impl From<CopyError> for StreamError {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Postgres(error) => Self::Postgres(error),
+            CopyError::Value(_) => Self::Fatal(error.to_string()),
+        }
     }
 }
 

@@ -3,22 +3,20 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Write as _,
     mem, thread,
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
-use postgres::{Client, IsolationLevel, Row, Statement, Transaction};
+use postgres::{Client, IsolationLevel, Row, Statement, Transaction, types::Type};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    AppendError, CHANNEL, LogError, NewRecord, Position, Source, TIMESTAMP_TYPE, encoding, failed, passing, text,
-    topics,
+    AppendError, CHANNEL, LogError, NewRecord, Position, Source, TIMESTAMP_TYPE, failed, passing, text, topics,
 };
 use crate::{
     log::{RECORD_BYTES_MAX, partition_of},
-    postgres::explain,
+    postgres::{Copy, CopyError},
 };
 
 type Answer = Result<Position, AppendError>;
@@ -119,6 +117,15 @@ impl Failure {
     /// A failure before the commit was sent.
     fn before_commit(error: &postgres::Error) -> Self {
         if passing(error) { Self::Again(text(error)) } else { Self::Refused(text(error)) }
+    }
+}
+
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Postgres(error) => Self::before_commit(&error),
+            CopyError::Value(error) => Self::Refused(error.to_string()),
+        }
     }
 }
 
@@ -261,6 +268,8 @@ const ADVANCE: &str = "
 
 const COPY: &str =
     r#"COPY log.record (topic_id, partition, "offset", "timestamp", key, headers, value) FROM STDIN (FORMAT binary)"#;
+const COPY_TYPES: &[Type] =
+    &[Type::INT4, Type::INT4, Type::INT8, Type::TIMESTAMPTZ, Type::BYTEA, Type::BYTEA, Type::BYTEA];
 
 impl Connection {
     fn open(source: &Source) -> Result<Self, Failure> {
@@ -291,8 +300,7 @@ impl Connection {
         if given.len() < wanted.len() {
             return Err(Failure::Again("a topic was removed".to_owned()));
         }
-        let (rows, positions) = rows(records, given);
-        copy(&mut transaction, &self.copy, &rows)?;
+        let positions = copy(&mut transaction, &self.copy, records, given)?;
         transaction
             .commit()
             .map_err(|error| Failure::Unknown(format!("the commit was not answered: {}", text(&error))))?;
@@ -317,22 +325,26 @@ fn advance(
     Ok(rows.iter().map(given).collect())
 }
 
-/// The rows for COPY, and where each record stands.
-fn rows(records: &[(Head, &NewRecord)], mut given: HashMap<(i32, i32), Given>) -> (Vec<u8>, Vec<Position>) {
-    let bytes: usize = records.iter().map(|(_, record)| record.size() + 64).sum();
-    let mut rows = Vec::with_capacity(bytes);
+/// Writes the records, and answers where each stands.
+fn copy(
+    transaction: &mut Transaction<'_>,
+    statement: &Statement,
+    records: &[(Head, &NewRecord)],
+    mut given: HashMap<(i32, i32), Given>,
+) -> Result<Vec<Position>, CopyError> {
+    let mut copy = Copy::begin(transaction, statement, COPY_TYPES)?;
     let mut positions = Vec::with_capacity(records.len());
-    rows.extend_from_slice(encoding::COPY_HEAD);
     for (head, record) in records {
         let Some(given) = given.get_mut(&(head.topic_id, head.partition)) else { continue };
         let position = Position { partition: head.partition, offset: given.offset };
         given.offset += 1;
         let time = record.timestamp.filter(|_| given.producers_time).and_then(whole_milliseconds).unwrap_or(given.time);
-        encoding::copy_row(&mut rows, head.topic_id, position, time, record);
+        let (key, headers) = (record.key.as_bytes(), record.headers.as_bytes());
+        copy.write(&[&head.topic_id, &position.partition, &position.offset, &time, &key, &headers, &record.value])?;
         positions.push(position);
     }
-    rows.extend_from_slice(encoding::COPY_TAIL);
-    (rows, positions)
+    copy.finish()?;
+    Ok(positions)
 }
 
 /// A producer's time, unless it is one that only a broken clock has; Postgres would refuse some of those.
@@ -340,10 +352,4 @@ fn whole_milliseconds(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
     const YEAR_10000_MS: i64 = 253_402_300_800_000;
     let time_ms = time.timestamp_millis();
     (0..YEAR_10000_MS).contains(&time_ms).then(|| DateTime::from_timestamp_millis(time_ms)).flatten()
-}
-
-fn copy(transaction: &mut Transaction<'_>, copy: &Statement, rows: &[u8]) -> Result<(), Failure> {
-    let mut writer = transaction.copy_in(copy).map_err(|error| Failure::before_commit(&error))?;
-    writer.write_all(rows).map_err(|error| Failure::Again(explain(&error)))?;
-    writer.finish().map(drop).map_err(|error| Failure::before_commit(&error))
 }
