@@ -68,6 +68,14 @@ impl House {
         Self::open(config, clock).await
     }
 
+    /// As [`House::existing`], for who needs the log alone: one in Kafka may stand there before any Postgres.
+    pub async fn with_its_log(config: Config, clock: Clock) -> Result<Self> {
+        match config.log.as_str() {
+            "postgres" => Self::existing(config, clock).await,
+            _ => Self::open(config, clock).await,
+        }
+    }
+
     fn open_blocking(mut config: Config, clock: Clock) -> Result<Self> {
         let server = match config.postgres_url.as_str() {
             "" => Some(Server::start(&config.data_dir.join("postgres")).context("Postgres cannot be started")?),

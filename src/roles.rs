@@ -1,6 +1,12 @@
 //! The roles, each of which may run in a process of its own, or all in one.
 
-use std::{mem, net::SocketAddr, thread, time::Duration};
+use std::{
+    mem,
+    net::SocketAddr,
+    panic::{self, AssertUnwindSafe},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use axum::middleware;
@@ -227,8 +233,11 @@ impl Running {
     ) -> Result<()> {
         let ended = self.ended.0.clone();
         let thread = thread::Builder::new().name(name).spawn(move || {
+            // What has panicked is over as well; its message is on stderr.
+            let panicked = |_| Err(StreamError::Fatal("a lane panicked".to_owned()));
+            let end = panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked);
             // Nobody listens any more once the house is closing.
-            ended.send(work()).unwrap_or_default();
+            ended.send(end).unwrap_or_default();
         })?;
         self.lanes.push(thread);
         Ok(())

@@ -32,13 +32,13 @@ pub use acquirer::{
     PaymentResult, RefundOrder, RefundReply, Refunded,
 };
 pub use alipay::AlipayConfig;
-pub(crate) use alipay::digits;
+pub(crate) use alipay::digits_or_number;
 pub use bank::{BankAnswer, BankReply, BankResult, RepaymentQuestion};
 pub use fulfilment::{CreditOrder, CreditReply, Credited, Posted, PostedLine, PostingOrder, PostingReply};
 pub use movement::{Movement, MovementResult, Reply};
 
 /// The header that carries the name of a call, the same on every repeat.
-pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Answers are a few lines of JSON; more than this is somebody else's page.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
@@ -83,11 +83,12 @@ impl CallsConfig {
         }
     }
 
-    /// The addresses of those who are called in our own form, each with the name of its setting.
+    /// The addresses of those who are called, each with the name of its setting.
     pub fn addresses(&mut self) -> impl Iterator<Item = (&'static str, &mut String)> {
         [
             ("calls.bank_url", &mut self.bank_url),
             ("calls.acquirer_url", &mut self.acquirer_url),
+            ("calls.alipay.gateway_url", &mut self.alipay.gateway_url),
             ("calls.card_host_url", &mut self.card_host_url),
             ("calls.school_url", &mut self.school_url),
         ]
@@ -190,7 +191,7 @@ impl Calls {
             url.truncate(url.trim_end_matches('/').len());
             known += 1;
         }
-        if known == 0 && config.alipay.gateway_url.is_empty() {
+        if known == 0 {
             return Err(CallsError::Nobody);
         }
         let mut trust = Trust::system();

@@ -26,4 +26,5 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("V3__streams", include_str!("../migrations/V3__streams.sql")),
     ("V4__outbox", include_str!("../migrations/V4__outbox.sql")),
     ("V5__states", include_str!("../migrations/V5__states.sql")),
+    ("V6__outbox_numbers", include_str!("../migrations/V6__outbox_numbers.sql")),
 ];

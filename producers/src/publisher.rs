@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, FixedOffset, TimeDelta};
 use engine::{
     clock::Clock,
     log::{AppendError, Log, LogError, NewRecord, Position, RECORD_BYTES_MAX, Record, read_to},
@@ -81,15 +81,18 @@ const AHEAD_MAX: TimeDelta = TimeDelta::days(1);
 
 /// Refuses an event that the log would never take, or that is still to come.
 pub fn check(event: &Event, clock: &Clock) -> Result<(), Refusal> {
-    let now = clock.now();
-    if event.occurred_at.to_utc() - now > AHEAD_MAX {
-        let detail = format!(
-            "it is {} here, and the time of the event is more than a day from now",
-            shanghai(&now).to_rfc3339()
-        );
-        return Err(Refusal::new(RefusalCode::InvalidData, detail));
-    }
+    check_time(event.occurred_at, clock, AHEAD_MAX)?;
     record(event, clock).check_size(RECORD_BYTES_MAX).map_err(|error| Refusal::new(RefusalCode::TooLarge, error))
+}
+
+/// Refuses a time that lies further ahead than `most`: what follows from it would be judged on another day.
+pub fn check_time(at: DateTime<FixedOffset>, clock: &Clock, most: TimeDelta) -> Result<(), Refusal> {
+    let now = shanghai(&clock.now());
+    if at - now <= most {
+        return Ok(());
+    }
+    let detail = format!("{} lies in the future, and it is {} here; set the clock", at.to_rfc3339(), now.to_rfc3339());
+    Err(Refusal::new(RefusalCode::InvalidData, detail))
 }
 
 /// The record that an event becomes.

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// False when a line was refused; all others are appended.
 pub async fn run(config: Config, file: &Path) -> Result<bool> {
-    let house = House::open(config, Clock::System).await?;
+    let house = House::with_its_log(config, Clock::System).await?;
     // A topic that is missing does not come by itself.
     house.ends().await?;
     let (input, bytes): (Box<dyn Read>, Option<u64>) = if file == Path::new("-") {

@@ -34,11 +34,7 @@ pub async fn run(config: Config, wanted: Wanted) -> Result<()> {
         let known = AccountCode::ALL.iter().any(|code| code.number() == account);
         ensure!(known, "there is no account {account}; `ledger balances` lists those that hold something");
     }
-    // A log in Kafka is read with no Postgres at hand.
-    let house = match config.log.as_str() {
-        "postgres" => House::existing(config, Clock::System).await?,
-        _ => House::open(config, Clock::System).await?,
-    };
+    let house = House::with_its_log(config, Clock::System).await?;
     let (log, topic) = (house.log.clone(), house.events_topic().to_owned());
     tokio::task::spawn_blocking(move || replay(&*log, &topic, &wanted)).await?
 }

@@ -32,7 +32,7 @@ struct Drift {
 
 /// True when nothing differs.
 pub async fn check(config: Config, output: Output) -> Result<bool> {
-    let house = House::open(config, Clock::System).await?;
+    let house = House::with_its_log(config, Clock::System).await?;
     let (log, specs) = (house.log.clone(), house.topic_specs());
     let has_copies = house.config.log != "postgres";
     let drift = tokio::task::spawn_blocking(move || -> Result<Vec<Drift>> {

@@ -214,7 +214,7 @@ async fn what_the_coordinator_had_not_yet_sent_is_sent_before_it_forgets() -> Re
     let (order, partition): (OrderId, i32) = (row.get::<_, String>(0).parse()?, row.get(1));
     let decision =
         stage.event("/ledger/coordinator", &order, OrderExpired { rule: ExpiryRule::InFlightTtl, ttl_s: 120 });
-    let sql = "insert into coordinator.outbox (partition, event) values ($1, $2)";
+    let sql = "insert into coordinator.outbox (partition, seq, event) values ($1, 1, $2)";
     stage.house.pool.get().await?.execute(sql, &[&partition, &decision.to_structured().to_string()]).await?;
     let before: i64 = stage.house.ends().await?.iter().sum();
     let (publisher, runtime) = (stage.house.publisher(), tokio::runtime::Handle::current());

@@ -174,6 +174,7 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
         format!("key, partition, due_at, history, state{own}")
     }
 
+    /// An upsert although the rows are there: it goes by the key, whatever the planner believes of the table.
     fn upsert_sql(&self) -> String {
         let (own, names) = (&self.columns, self.names());
         let set: String = own.iter().map(|column| format!(", {0} = excluded.{0}", column.name)).collect();
@@ -230,12 +231,9 @@ impl<S: Serialize + DeserializeOwned + Default> Store<S> {
 
     /// The row of a key that has been loaded; made anew on `partition` when there was none.
     pub fn row(&mut self, key: &str, partition: i32) -> &mut Row<S> {
-        if !self.rows.contains_key(key) {
-            self.rows.insert(key.to_owned(), Box::new(Row { partition, changed: true, ..Row::default() }));
-        }
-        let batch = self.batch;
-        let row = self.rows.entry(key.to_owned()).or_default();
-        row.touched = batch;
+        let new = || Box::new(Row { partition, changed: true, ..Row::default() });
+        let row = self.rows.entry(key.to_owned()).or_insert_with(new);
+        row.touched = self.batch;
         row
     }
 

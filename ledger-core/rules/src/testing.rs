@@ -117,7 +117,8 @@ impl World {
         let order = self.orders.entry(id.clone()).or_default();
         let booked_before = order.confirmation.standing();
         order.apply(&event, self.now);
-        order.read_back(&event.data);
+        let waits = order.waits_to_read(&event.data);
+        assert!(!order.read_back(&event.data) || waits, "{event:?} is not read, and a call follows from it");
         self.state.absorb(&event, order, booked_before);
         self.books.post(postings(&event));
         self.log.push(event);

@@ -40,7 +40,7 @@ const NOT_IN_A_TITLE: [char; 3] = ['/', '=', '&'];
 pub struct AlipayConfig {
     /// `https://openapi.alipay.com/gateway.do`; while it is empty, Alipay's channels are called at the acquirer's address.
     pub gateway_url: String,
-    #[serde(deserialize_with = "digits")]
+    #[serde(deserialize_with = "digits_or_number")]
     pub app_id: String,
     /// Ours, with which we sign.
     pub private_key: String,
@@ -69,7 +69,7 @@ impl Default for AlipayConfig {
 }
 
 /// The environment gives what is all digits as a number. Alipay's never begin with a zero, which would be lost.
-pub(crate) fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn digits_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Digits {
@@ -107,9 +107,8 @@ impl Alipay {
         if gateway_url.is_empty() {
             return Ok(None);
         }
-        let setting = "calls.alipay.gateway_url";
-        let url = Url::parse(gateway_url).ok().filter(Url::has_host);
-        let mut url = url.ok_or_else(|| CallsError::Url { url: gateway_url.clone(), setting })?;
+        let refused = |_| CallsError::Url { url: gateway_url.clone(), setting: "calls.alipay.gateway_url" };
+        let mut url = Url::parse(gateway_url).map_err(refused)?;
         // Without this, the gateway takes the form for GBK.
         url.query_pairs_mut().append_pair("charset", "utf-8");
         if app_id.is_empty() {

@@ -23,10 +23,10 @@ use crate::{
 pub struct AlipayConfig {
     /// Alipay's public key for this application.
     pub public_key: String,
-    #[serde(deserialize_with = "crate::calls::digits")]
+    #[serde(deserialize_with = "crate::calls::digits_or_number")]
     pub app_id: String,
     /// Whose money it is (2088…); not asked for when empty, because Alipay's key is the application's own.
-    #[serde(deserialize_with = "crate::calls::digits")]
+    #[serde(deserialize_with = "crate::calls::digits_or_number")]
     pub seller_id: String,
 }
 

@@ -20,7 +20,7 @@ use crate::signature::{
 pub struct BestPayConfig {
     /// The merchant's key: a secret.
     pub key: String,
-    #[serde(deserialize_with = "super::digits")]
+    #[serde(deserialize_with = "super::quoted_digits")]
     pub merchant_id: String,
     /// `web` or `mobile`: the two gateways sign the same fields under other names.
     pub wording: Wording,

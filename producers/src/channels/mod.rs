@@ -105,7 +105,7 @@ fn setting(channel: &str, field: &str) -> String {
 }
 
 /// Numbers that are text. The environment takes what has no quotes for a number, and its zeros in front would be lost.
-fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn quoted_digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let unquoted = r#"it is text and needs quotes of its own in the environment, as in '"0319"'"#;
     String::deserialize(deserializer).map_err(|_| de::Error::custom(unquoted))
 }

@@ -22,7 +22,7 @@ pub struct UmsConfig {
     /// Our merchant numbers (mid): one for each place where terminals stand.
     pub merchant_ids: Vec<String>,
     /// The four digits (msgSrcId) with which every order number at China UMS begins.
-    #[serde(deserialize_with = "super::digits")]
+    #[serde(deserialize_with = "super::quoted_digits")]
     pub prefix: String,
 }
 

@@ -21,7 +21,7 @@ pub struct UnionPayConfig {
     /// UnionPay's signing certificates; old and new stand side by side while it changes over.
     pub certificates: Vec<String>,
     /// Our merchant number (merId).
-    #[serde(deserialize_with = "super::digits")]
+    #[serde(deserialize_with = "super::quoted_digits")]
     pub merchant_id: String,
 }
 

@@ -2,7 +2,7 @@
 //! decision is missing, and appends that decision.
 //!
 //! State, timers, tasks and decisions of a batch are committed with its offsets; afterwards the decisions are sent, in
-//! order. A decision is folded when it is taken and recognised by its id when it comes back from the log, so a crash
+//! order. A decision is folded when it is taken and recognised when it comes back from the log, so a crash
 //! between commit and send, or a second send, changes nothing.
 
 use std::{
@@ -44,7 +44,7 @@ pub const SOURCE: &str = "/ledger/coordinator";
 
 const ORDERS_KEPT: usize = 20_000;
 const STREAMS_KEPT: usize = 20_000;
-/// Of so many decisions, of 16 bytes each, it is known where they stand; of others that is found out when they are read.
+/// At most so many are remembered, of 16 bytes each; a decision beyond them is read like anybody's.
 const OWN_KEPT: usize = 400_000;
 /// More decisions than this on one order at one moment can only be a fault in the rules.
 const DECISIONS_MAX: usize = 32;
@@ -60,7 +60,7 @@ pub struct Coordinator {
     orders: Store<Order>,
     streams: Store<StreamState>,
     outbox: Outbox,
-    /// Where decisions stand in the log that have yet to be read there, although that brings nothing new.
+    /// Where decisions of ours stand in the log that need not be read: they are folded, and no call waits for them.
     own: HashSet<Position>,
     /// By partition: below this offset nothing is decided. Empty once everything has been read.
     live_from: BTreeMap<i32, i64>,

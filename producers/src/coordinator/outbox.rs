@@ -4,6 +4,9 @@ use engine::{postgres::Copy, stream::StreamError};
 use postgres::{Client, Transaction, types::Type};
 use schemas::Event;
 
+/// A lane has numbers for 2^32 rows.
+const ROWS_BITS: u32 = 32;
+
 /// What this lane has yet to send, in order.
 #[derive(Default)]
 pub(super) struct Outbox {
@@ -60,9 +63,9 @@ impl Outbox {
     /// What an earlier holder of these partitions left behind.
     pub fn reload(&mut self, client: &mut Client, partitions: &[i32]) -> Result<(), StreamError> {
         *self = Self::default();
-        // Numbers of its own, so that a lane that lost these partitions long ago cannot take rows of this one for its own.
-        let sql = "select nextval(pg_get_serial_sequence('coordinator.outbox', 'seq')) << 32";
-        self.next = client.query_one(sql, &[])?.get(0);
+        // `sent` deletes without the fence; so whoever takes partitions over numbers its rows in a range of its own.
+        let lane: i64 = client.query_one("select nextval('coordinator.lane')", &[])?.get(0);
+        self.next = lane << ROWS_BITS;
         let rows = client.query(
             "select seq, partition, event from coordinator.outbox where partition = any($1) order by seq",
             &[&partitions],
@@ -71,7 +74,7 @@ impl Outbox {
         for row in rows {
             let event: String = row.get("event");
             let event = Event::from_structured(event.as_bytes()).map_err(|refusal| {
-                StreamError::Fatal(format!("coordinator.outbox holds what cannot be read: {refusal}"))
+                StreamError::Fatal(format!("coordinator.outbox holds what cannot be read ({refusal}); run the version that wrote it until it is empty"))
             })?;
             self.push(row.get("partition"), event);
             self.rows.1 = row.get("seq");

@@ -172,7 +172,9 @@ pub fn orders_in(tx: &mut Transaction<'_>, keys: &[&str]) -> Result<Orders, Stre
 pub enum OrderError {
     #[error(transparent)]
     Postgres(#[from] QueryError),
-    #[error("the coordinator's row of this order cannot be read: {0}")]
+    #[error(
+        "the coordinator's row of this order cannot be read ({0}); make it anew with `ledger rebuild --coordinator`"
+    )]
     Unreadable(#[from] serde_json::Error),
 }
 

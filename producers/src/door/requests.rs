@@ -33,6 +33,7 @@ use super::{
     problem::{Code, DoorCode},
     trace,
 };
+use crate::publisher::check_time;
 
 /// Text about a person: used once and never kept, so it does not even show itself in an error.
 pub(super) struct Personal(String);
@@ -224,13 +225,9 @@ const AHEAD_MAX: TimeDelta = TimeDelta::minutes(10);
 fn event(door: &Door, owner: &str, key: &str, headers: &HeaderMap, asked: Asked) -> Result<(OrderId, Event), Problem> {
     let order = door.tokens.order(&asked.stream, owner, key).ok_or_else(|| unavailable("no order on this stream"))?;
     let source = Source::channel(asked.channel).to_string();
-    let now = shanghai(&door.publisher.clock().now());
-    let at = asked.at.unwrap_or(now);
-    if at - now > AHEAD_MAX {
-        let detail =
-            format!("{} lies in the future, and it is {} here; set the clock", at.to_rfc3339(), now.to_rfc3339());
-        return Err(Refusal::new(RefusalCode::InvalidData, detail).into());
-    }
+    let clock = door.publisher.clock();
+    let at = asked.at.unwrap_or_else(|| shanghai(&clock.now()));
+    check_time(at, clock, AHEAD_MAX)?;
     let traceparent = trace::traceparent(headers);
     let built = Event { traceparent, ..Event::about_order(source, &order, at, asked.data) };
     // Through the same gate as everybody's events, so that no rule is checked in one place only.

@@ -135,7 +135,7 @@ pub enum LogError {
     #[error("the log has no topic {0}; create it with `ledger topics apply`")]
     TopicMissing(String),
     /// The log no longer (or not yet) has the offset that was asked for. Nothing is ever reset in silence.
-    #[error("offset {} of partition {} is out of range: the log has {first} to {end}", position.offset, position.partition)]
+    #[error("offset {} of partition {} is out of range: the log has {first} to {end}; restore it, and let its topics keep everything", position.offset, position.partition)]
     OutOfRange { position: Position, first: i64, end: i64 },
     #[error("{0}")]
     Misconfigured(String),

@@ -73,6 +73,7 @@ impl<'a> Copy<'a> {
         self.bytes.clear();
         sent.map_err(|error: io::Error| match error.downcast::<postgres::Error>() {
             Ok(error) => error.into(),
+            // The writer makes no others.
             Err(error) => CopyError::Value(error.into()),
         })
     }

@@ -61,7 +61,7 @@ impl Fence {
         let count: i64 = known.get(0);
         if count != i64::from(topic.partitions) {
             return Err(StreamError::Fatal(format!(
-                "{} knows {count} partitions, the topic {} has {}: order depends on their number, which may never change",
+                "{} knows {count} partitions, the topic {} has {}: order depends on their number, which may never change: restore the topic, or set LEDGER_TOPIC_PREFIX and an empty database",
                 config.projection, config.topic, topic.partitions
             )));
         }

@@ -160,6 +160,11 @@ impl Stop {
 }
 
 const POLL_WAIT: Duration = Duration::from_millis(20);
+/// Before a lane starts over.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// A lane that worked for so long met something new.
+const HEALTHY_LIFE: Duration = Duration::from_secs(10);
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 pub struct Lane<H> {
@@ -178,7 +183,7 @@ impl<H: Handler> Lane<H> {
     /// Works until it is stopped or only a person can help. Whatever else goes wrong is logged, and the lane starts
     /// over from what Postgres says.
     pub fn run(mut self) -> Result<(), StreamError> {
-        let mut pause = Duration::from_millis(100);
+        let mut pause = PAUSE;
         while !self.stop.is_stopped() {
             let started = Instant::now();
             let result = Session::open(&self.config, &*self.log).and_then(|mut session| {
@@ -204,12 +209,8 @@ impl<H: Handler> Lane<H> {
                         }
                         _ => tracing::warn!(projection = self.config.projection, %error, "the lane starts over"),
                     }
-                    pause = if started.elapsed() > Duration::from_secs(10) {
-                        Duration::from_millis(100)
-                    } else {
-                        pause * 2
-                    };
-                    self.stop.sleep(pause.min(Duration::from_secs(3)));
+                    pause = if started.elapsed() > HEALTHY_LIFE { PAUSE } else { (pause * 2).min(PAUSE_MAX) };
+                    self.stop.sleep(pause);
                 }
             }
         }

@@ -201,6 +201,7 @@ fn what_is_missing_is_named() {
     let good = || config("http://localhost/gateway.do");
     for (wrong, named) in [
         (config("nonsense"), "calls.alipay.gateway_url (LEDGER_CALLS__ALIPAY__GATEWAY_URL)"),
+        (config("ftp://localhost/gateway.do"), "calls.alipay.gateway_url"),
         (AlipayConfig { app_id: String::new(), ..good() }, "calls.alipay.app_id"),
         (AlipayConfig { private_key: "/no/such/file.pem".to_owned(), ..good() }, "calls.alipay.private_key"),
         (AlipayConfig { public_key: keys::OURS_PRIVATE.to_owned(), ..good() }, "calls.alipay.public_key"),

@@ -36,7 +36,7 @@ const SETTINGS: &[(&str, &str)] = &[
     // Rebuilds write much at once; with a small limit they would checkpoint all the time.
     ("max_wal_size", "2GB"),
     ("wal_compression", "on"),
-    // Pages make room before a statement needs it: else whoever folds writes them out himself, and waits for that.
+    // The background writer frees pages before a statement needs one: else whoever folds writes them out, and waits.
     ("bgwriter_delay", "50ms"),
     ("bgwriter_lru_maxpages", "1000"),
     // Fair for an SSD; the default is made for a disk that turns.
