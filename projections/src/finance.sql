@@ -20,7 +20,7 @@ comment on column finance.accounts.name_zh is 'Chinese name. 科目名称';
 
 create view finance.orders as
 select key as order_id, kind, channel, beneficiary, stream, student, status, payment, fulfilment, refund, reason,
-       finance.yuan(requested_fen) as requested, finance.yuan(captured_fen) as captured,
+       funding, agreement_no, finance.yuan(requested_fen) as requested, finance.yuan(captured_fen) as captured,
        finance.yuan(reversed_fen) as reversed, finance.yuan(confirmed_fen) as confirmed,
        finance.yuan(refunded_fen) as refunded, finance.yuan(refund_open_fen) as refund_open,
        finance.yuan(charged_back_fen) as charged_back, requested_at, expires_at, captured_at, confirmed_at,
@@ -39,6 +39,8 @@ comment on column finance.orders.payment is 'What became of the payment. 支付�
 comment on column finance.orders.fulfilment is 'What became of the booking at the bank, the credit of the card or the posting at the school. 核销、增款或入账状态';
 comment on column finance.orders.refund is 'What became of refunds. 退款状态';
 comment on column finance.orders.reason is 'Why it is where it is: refusal, refund reason or code. 原因';
+comment on column finance.orders.funding is 'What pays for a purchase: card, subsidy or withholding. 消费资金来源';
+comment on column finance.orders.agreement_no is 'Agreement under which it is debited. 代扣协议号';
 comment on column finance.orders.requested is 'Requested, yuan. 申请金额（元）';
 comment on column finance.orders.captured is 'Taken from the payer, yuan. 扣款金额（元）';
 comment on column finance.orders.reversed is 'Undone by the channel, yuan. 冲正金额（元）';
@@ -169,7 +171,7 @@ comment on column finance.position.gap is 'Held but not there, yuan. 缺口（�
 
 create view finance.open_sagas as
 select key as order_id, kind, channel, status, fulfilment, refund, reason,
-       finance.yuan(case when status in ('awaiting_debit', 'uncollected') then confirmed_fen - captured_fen
+       finance.yuan(case when status in ('awaiting_debit', 'uncollected') then receivable_fen
                          else captured_fen - reversed_fen - refunded_fen end) as amount,
        coalesce(captured_at, confirmed_at) as since,
        greatest(floor(extract(epoch from finance.log_time() - coalesce(captured_at, confirmed_at)) / 86400), 0)::int

@@ -113,6 +113,11 @@ async fn s26_a_swipe_under_a_mandate_is_debited_at_alipay_and_leaves_the_card_as
     };
     let history: Vec<_> = timeline(&stage, &id).await?.iter().filter_map(debited).collect();
     assert_eq!(history, [(Method::Withholding, yuan("12.50")?)]);
+    let sql = "select order_id, agreement_no, captured::text from finance.orders where stream = $1 and funding = 'withholding'";
+    let rows = stage.house.pool.get().await?.query(sql, &[&id.stream().as_str()]).await?;
+    let [debit] = &*rows else { panic!("the history has one withholding, not {}", rows.len()) };
+    let debit: (&str, Option<&str>, &str) = (debit.get(0), debit.get(1), debit.get(2));
+    assert_eq!((debit.0, debit.1.is_some(), debit.2), (id.as_str(), true, "12.50"));
     stage.close().await
 }
 
@@ -244,6 +249,9 @@ async fn a_debit_that_is_cancelled_after_all_goes_back_and_is_left_to_a_person()
     assert_eq!(balances(&stage, [1110, 1210, 2140]).await?, ["0.00", "12.50", "-12.50"]);
     let books = stage.sandbox.books();
     assert_eq!((books.debits.len(), books.refunded(&id)), (1, yuan("12.50")?));
+    let sql = "select amount::text from finance.open_sagas where order_id = $1";
+    let open: String = stage.house.pool.get().await?.query_one(sql, &[&id.as_str()]).await?.get(0);
+    assert_eq!(open, "12.50", "what was debited has gone back");
     stage.close().await
 }
 

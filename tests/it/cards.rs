@@ -18,12 +18,12 @@ use schemas::{
     Data, Name, OrderId,
     events::{
         Bearer, CardReinstated, CardSuspended, CardValueLoaded, ChargebackClosed, DisputeOutcome, Evidence,
-        LimitSetter, RefundCompleted, SpendingLimitSet, SubsidyGranted, SuspensionReason,
+        LimitSetter, RefundCompleted, RefundFileExported, SpendingLimitSet, SubsidyGranted, SuspensionReason,
     },
 };
 
 use crate::{
-    looking::{balance, balances, count, order, status, the_worked_day_agrees},
+    looking::{balance, balances, count, everything, order, status, the_worked_day_agrees},
     selling::{BESTPAY, POS, SCHOOL, SCHOOL_SOURCE, bought, card_stream, offline, sale, sign, top_up, topped_up},
 };
 
@@ -92,6 +92,18 @@ async fn s17_a_credit_refused_for_good_stands_in_the_refund_file_once_until_its_
     let lines: Vec<Vec<&str>> = exported.text.lines().map(|line| line.split('|').skip(1).collect()).collect();
     assert_eq!(lines, [[id.as_str(), &capture.channel_txn_no, "20000"]]);
     stage.rest().await?;
+    let told = everything(&stage).await?.into_iter().find_map(|event| match event.data {
+        Data::RefundFileExported(data) => Some(data),
+        _ => None,
+    });
+    let file = RefundFileExported {
+        channel: bestpay.clone(),
+        file_name: "20250311.txt".into(),
+        sha256: exported.sha256.clone(),
+        lines: 1,
+        total: yuan("200.00")?,
+    };
+    assert_eq!(told, Some(file), "finance can prove which file it was");
 
     let ends = stage.house.ends().await?;
     let again = export(&stage.house.pool, &publisher, &bestpay, "20250311-2.txt", |_| Ok(())).await?;
@@ -275,6 +287,7 @@ async fn s39_a_lost_dispute_that_the_school_bears_takes_the_top_up_off_the_card(
         outcome: DisputeOutcome::Lost,
         borne_by: Bearer::Beneficiary,
         beneficiary: SCHOOL.parse()?,
+        mode: None,
         fee_item: None,
         billing_year: None,
         merchant: None,

@@ -17,11 +17,11 @@ use producers::sandbox::{BankStep, MoveStep, NoticeStep, Script};
 use projections::report;
 use rules::policy::{ChannelTerms, Cycle, SettlesTo};
 use schemas::{
-    Amount, Balance, Event, Name, OrderId,
+    Amount, Balance, Data, Event, Name, OrderId,
     events::{
-        Bearer, ChargebackClosed, ChargebackReceived, ChargebackRepresented, ConfirmationResolved, ConfirmationRevoked,
-        DisputeOutcome, Evidence, Medium, Method, OrderCancelled, PaymentReversed, ReceiptPrinted, ReceiptReprinted,
-        ReceiptText, RepaymentConfirmed, Resolution, ReversalReason, RevocationReason, SettlementReceived,
+        Bearer, ConfirmationResolved, ConfirmationRevoked, Evidence, Medium, Method, OrderCancelled,
+        PaymentOutcomeUnknown, PaymentReversalFailed, PaymentReversed, ReceiptPrinted, ReceiptReprinted, ReceiptText,
+        RefundReason, RepaymentConfirmed, Resolution, ReversalReason, RevocationReason, SettlementReceived,
         SettlementReported,
     },
 };
@@ -31,9 +31,8 @@ use crate::looking::{balance, balances, breaks, count, order, status, timeline};
 const README: &str = include_str!("../../README.md");
 pub(crate) const POS: &str = "ums-pos";
 const CQP: &str = "unionpay-cqp";
-const POS_SOURCE: &str = "/channels/ums-pos";
-const CASE: &str = "CB-1";
-const FINANCE: &str = "/operators/finance";
+pub(crate) const POS_SOURCE: &str = "/channels/ums-pos";
+pub(crate) const FINANCE: &str = "/operators/finance";
 
 pub(crate) fn bank(steps: impl IntoIterator<Item = BankStep>) -> Script {
     Script { bank: steps.into_iter().collect(), ..Script::default() }
@@ -85,6 +84,15 @@ async fn s02_a_student_who_is_not_enrolled_is_refused_and_nothing_is_posted() ->
     let told = timeline(&stage, &answer.order_id).await?;
     let types: Vec<&str> = told.iter().map(|event| event.data.event_type()).collect();
     assert_eq!(types, ["ledger.repayment.requested.v1", "ledger.order.rejected.v1"], "no payment follows");
+    assert!(report::balances(&stage.house.pool).await?.is_empty());
+    // Money that a channel takes all the same goes back, unless the bank has booked it.
+    stage.script(&answer.order_id, bank([BankStep::Failed]));
+    stage.pay(&answer.order_id, POS, Method::Card, "100.00")?;
+    stage.notified(&answer.order_id).await?;
+    stage.wait(60).await?;
+    assert_eq!(order(&stage, &answer.order_id).await?.reason.as_deref(), Some("NOT_ENROLLED"));
+    assert_eq!(status(&stage, &answer.order_id).await?, "refunded");
+    assert_eq!(stage.sandbox.books().refunded(&answer.order_id), yuan("100.00")?);
     assert!(report::balances(&stage.house.pool).await?.is_empty());
     let answer = stage.ask(&Ask { found: false, ..Ask::new(POS, "K", "100.00", "2") }).await?;
     assert_eq!(answer.verdict, "LOAN_NOT_FOUND");
@@ -323,14 +331,56 @@ async fn s13_a_capture_without_a_slip_is_synchronised_and_reversed() -> Result<(
     stage.tell(&source, &[found, stage.event(&source, &id, reversal)]).await?;
     stage.rest().await?;
     assert_eq!(status(&stage, &id).await?, "reversed");
+    let sql = "select captured::text, reversed::text from finance.orders where order_id = $1";
+    let row = stage.house.pool.get().await?.query_one(sql, &[&id.as_str()]).await?;
+    assert_eq!((row.get(0), row.get(1)), ("450.00", "450.00"));
     assert!(report::balances(&stage.house.pool).await?.is_empty());
+    assert_eq!(legs(&stage, &id).await?, 4, "taken, and given back");
     let copy =
         ReceiptReprinted { medium: Medium::Slip, outcome_text: ReceiptText::Refunded, copy_no: 2, slip_sha256: None };
     stage.tell(&source, &[stage.event(&source, &id, copy)]).await?;
     stage.rest().await?;
-    assert!(report::balances(&stage.house.pool).await?.is_empty(), "a reprint posts nothing");
-    assert_eq!(count(&stage, &id, "receipt.reprinted").await?, 1);
+    assert_eq!((legs(&stage, &id).await?, count(&stage, &id, "receipt.reprinted").await?), (4, 1));
     stage.close().await
+}
+
+/// Nobody stands at a terminal there, so the ledger asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repayment_by_phone_whose_outcome_is_unknown_is_asked_about_until_it_is_known() -> Result<()> {
+    let source = format!("/channels/{CQP}");
+    for (number, reversal_fails, end) in [("K1", false, "completed"), ("K2", true, "refunded")] {
+        let stage = stage_at("10:00:00").await?;
+        let id = stage.accepted(&Ask::new(CQP, number, "100.00", number)).await?;
+        stage.script(&id, Script { notice: Some(NoticeStep::Never), ..Script::default() });
+        let unknown = PaymentOutcomeUnknown { attempt: 1, tries: 0, response_code: "05".into(), next_query_at: None };
+        stage.tell(&source, &[stage.event(&source, &id, unknown)]).await?;
+        if reversal_fails {
+            let failed = PaymentReversalFailed { attempt: 1, tries: 1, code: "96".into(), retryable: false };
+            stage.tell(&source, &[stage.event(&source, &id, failed)]).await?;
+        }
+        stage.wait(1).await?;
+        assert_eq!(status(&stage, &id).await?, "payment_unknown", "the channel does not know it yet");
+        stage.pay(&id, CQP, Method::Cqp, "100.00")?;
+        for wait in [2, 60] {
+            stage.wait(wait).await?;
+        }
+        let row = order(&stage, &id).await?;
+        assert_eq!((row.status.as_str(), row.captured.as_str()), (end, "100.00"));
+        assert_eq!(count(&stage, &id, "confirmation.requested").await?, usize::from(!reversal_fails));
+        let refunds = timeline(&stage, &id).await?.into_iter().filter_map(|event| match event.data {
+            Data::RefundInitiated(data) => Some(data.reason),
+            _ => None,
+        });
+        assert_eq!(refunds.collect::<Vec<_>>(), vec![RefundReason::ReversalFailed; usize::from(reversal_fails)]);
+        stage.close().await?;
+    }
+    Ok(())
+}
+
+/// How many lines of the journal are about an order.
+async fn legs(stage: &Stage, id: &OrderId) -> Result<i64> {
+    let sql = "select count(*) from finance.journal where subject = $1";
+    Ok(stage.house.pool.get().await?.query_one(sql, &[&id.as_str()]).await?.get(0))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -342,6 +392,13 @@ async fn s14_the_worked_day_agrees_to_the_fen() -> Result<()> {
         assert!(check.agrees(), "{check:?}");
     }
     let title = demo::System::Loan.title();
+    assert!(breaks(&stage).await?.is_empty());
+    let sql = "select order_id, status, amount::text, age_days from finance.open_sagas";
+    let open = stage.house.pool.get().await?.query(sql, &[]).await?;
+    let [a4] = &*open else { panic!("one order is open, not {open:?}") };
+    let a4: (&str, &str, &str, i32) = (a4.get(0), a4.get(1), a4.get(2), a4.get(3));
+    let (_, id) = day.orders.iter().find(|(name, _)| *name == "A4").context("the day has A4")?;
+    assert_eq!(a4, (id.as_str(), "uncertain", "300.00", 2));
     let printed = [said.take().join("\n"), title, demo::orders(&stage, &day).await?, demo::checks(&day)].join("\n");
     assert_eq!(
         readme_without(&printed)?,
@@ -470,81 +527,6 @@ async fn the_same_fact_with_other_content_in_the_log_is_a_break_and_moves_nothin
     assert_eq!(balances(&stage, [1110, 2110]).await?, ["100.00", "-100.00"]);
     assert_eq!(status(&stage, &id).await?, "completed");
     stage.close().await
-}
-
-/// Which accounts a dispute moves: the channel owes, what is owed to the bank, disputed money, what the operator lost.
-const OF_DISPUTES: [i32; 4] = [1110, 2110, 1330, 5020];
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s39_a_lost_chargeback_is_borne_by_whom_it_names_and_a_reprinted_slip_is_no_evidence() -> Result<()> {
-    for (borne_by, lost) in [
-        (Bearer::Operator, ["0.00", "-500.00", "0.00", "500.00"]),
-        (Bearer::Beneficiary, ["0.00", "0.00", "0.00", "0.00"]),
-    ] {
-        let stage = stage_at("10:00:00").await?;
-        let (signed, copied) = ("ab".repeat(32), "cd".repeat(32));
-        let id = disputed(&stage, &signed, &copied).await?;
-        assert_eq!(balances(&stage, OF_DISPUTES).await?, ["0.00", "-500.00", "500.00", "0.00"]);
-        assert_eq!(status(&stage, &id).await?, "in_dispute");
-
-        // Whoever brings it, and however its hash is spelt.
-        let ends = stage.house.ends().await?;
-        for (source, slip) in [(POS_SOURCE, &copied), (POS_SOURCE, &copied.to_uppercase()), (FINANCE, &copied)] {
-            let (status, answer) = stage.report(source, &[represented(&stage, source, &id, slip)?]).await?;
-            assert_eq!((status.as_u16(), answer[0]["code"].as_str()), (422, Some("INVALID_DATA")), "{source} {answer}");
-            assert!(answer[0]["detail"].as_str().is_some_and(|detail| detail.contains("reprinted slip")), "{answer}");
-        }
-        stage.rest().await?;
-        assert_eq!(stage.house.ends().await?, ends, "nothing of it was appended");
-
-        stage.tell(POS_SOURCE, &[represented(&stage, POS_SOURCE, &id, &signed)?]).await?;
-        stage.rest().await?;
-        assert_eq!(balances(&stage, OF_DISPUTES).await?, ["0.00", "-500.00", "500.00", "0.00"], "open until decided");
-        let closed = ChargebackClosed {
-            channel: POS.parse()?,
-            case_no: CASE.into(),
-            amount: yuan("500.00")?,
-            outcome: DisputeOutcome::Lost,
-            borne_by,
-            beneficiary: "cdb".parse()?,
-            fee_item: None,
-            billing_year: None,
-            business_date: stage.now().date_naive(),
-            merchant: None,
-        };
-        stage.tell(POS_SOURCE, &[stage.event(POS_SOURCE, &id, closed)]).await?;
-        stage.rest().await?;
-        assert_eq!(balances(&stage, OF_DISPUTES).await?, lost, "{borne_by}");
-        stage.close().await?;
-    }
-    Ok(())
-}
-
-/// A confirmed repayment of 500.00 that its payer disputes; its slip was printed twice.
-async fn disputed(stage: &Stage, signed: &str, copied: &str) -> Result<OrderId> {
-    let id = paid(stage, POS, "K", "500.00", Script::default()).await?;
-    let (medium, outcome_text) = (Medium::Slip, ReceiptText::Success);
-    let slip = ReceiptPrinted { medium, outcome_text, slip_sha256: Some(signed.to_owned()) };
-    let copy = ReceiptReprinted { medium, outcome_text, copy_no: 2, slip_sha256: Some(copied.to_owned()) };
-    let received = ChargebackReceived {
-        channel: POS.parse()?,
-        case_no: CASE.into(),
-        capture_id: stage.capture_id(&id).await?,
-        amount: yuan("500.00")?,
-        reason_code: "4853".into(),
-        due_at: None,
-        business_date: stage.now().date_naive(),
-    };
-    let event = |data: schemas::Data| stage.event(POS_SOURCE, &id, data);
-    stage.tell(POS_SOURCE, &[event(slip.into()), event(copy.into()), event(received.into())]).await?;
-    stage.rest().await?;
-    Ok(id)
-}
-
-/// The chargeback is answered with this slip as evidence.
-fn represented(stage: &Stage, source: &str, id: &OrderId, slip_sha256: &str) -> Result<schemas::Event> {
-    let (case_no, evidence_sha256) = (CASE.into(), slip_sha256.into());
-    Ok(stage.event(source, id, ChargebackRepresented { channel: POS.parse()?, case_no, evidence_sha256 }))
 }
 
 #[tokio::test(flavor = "multi_thread")]

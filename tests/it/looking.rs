@@ -1,6 +1,7 @@
 //! What the scenarios of all systems look at: orders, their events, the books and the breaks.
 
 use anyhow::{Context, Result};
+use engine::log::read_to;
 use ledger::{commands::demo, play::Stage};
 use projections::report::{self, OrderReport};
 use schemas::{Event, OrderId, Position};
@@ -37,6 +38,21 @@ pub(crate) async fn timeline(stage: &Stage, id: &OrderId) -> Result<Vec<Event>> 
     let (log, topic) = (stage.house.log.clone(), stage.house.events_topic().to_owned());
     let read = tokio::task::spawn_blocking(move || projections::timeline::read(&*log, &topic, &positions)).await??;
     Ok(read.into_iter().map(|read| read.event).collect())
+}
+
+/// Everything that stands in the log, partition by partition.
+pub(crate) async fn everything(stage: &Stage) -> Result<Vec<Event>> {
+    let (log, topic, ends) =
+        (stage.house.log.clone(), stage.house.events_topic().to_owned(), stage.house.ends().await?);
+    let read = move || {
+        let mut events = Vec::new();
+        read_to(&*log, &topic, &vec![0; ends.len()], &ends, |record| {
+            events.push(record.event()?);
+            Ok::<_, anyhow::Error>(())
+        })?;
+        Ok(events)
+    };
+    tokio::task::spawn_blocking(read).await?
 }
 
 pub(crate) async fn count(stage: &Stage, id: &OrderId, event: &str) -> Result<usize> {

@@ -4,6 +4,7 @@ mod campus;
 mod cards;
 mod contract;
 mod dead_letters;
+mod disputes;
 mod doors;
 mod fees;
 mod finance;

@@ -138,9 +138,10 @@ fn judge_repayment(
 fn in_the_way(standing: Standing, day: NaiveDate, today: NaiveDate, policy: &Policy) -> Option<RejectionReason> {
     match standing {
         Standing::InFlight => Some(RejectionReason::InFlight),
-        Standing::Uncertain => (policy.uncertain_uses_the_day && day == today).then_some(RejectionReason::DailyLimit),
-        Standing::Confirmed if day == today => Some(RejectionReason::DailyLimit),
-        Standing::Confirmed => {
+        Standing::Uncertain if !policy.uncertain_uses_the_day => None,
+        // The money was taken; the bank may still book it.
+        Standing::Uncertain | Standing::Confirmed if day == today => Some(RejectionReason::DailyLimit),
+        Standing::Uncertain | Standing::Confirmed => {
             let booked = day.checked_add_days(Days::new(policy.booking_lock_days)).unwrap_or(NaiveDate::MAX);
             (policy.booking_lock && today < booked).then_some(RejectionReason::BookingLock)
         }

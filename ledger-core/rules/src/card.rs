@@ -114,12 +114,13 @@ impl Card {
                 self.pending_load -= data.amount;
                 self.balance += data.amount;
             }
-            Data::ConfirmationRevoked(data) if data.reason == RevocationReason::CardDebitedBack => match data.mode {
-                Some(CreditMode::PendingLoad) => self.pending_load -= data.amount,
-                Some(CreditMode::Online) | None => self.balance -= data.amount,
-            },
+            Data::ConfirmationRevoked(data) if data.reason == RevocationReason::CardDebitedBack => {
+                *self.topped_up(data.mode) -= data.amount;
+            }
             // A top-up's value is taken back. What had been debited for a purchase was never on the card.
-            Data::ChargebackClosed(data) if data.merchant.is_none() => self.balance -= data.borne_by_beneficiary(),
+            Data::ChargebackClosed(data) if data.merchant.is_none() => {
+                *self.topped_up(data.mode) -= data.borne_by_beneficiary();
+            }
             Data::PurchasePosted(data) => {
                 self.of_school(&data.school);
                 self.spend(data.consumed_on, data.amount);
@@ -127,6 +128,14 @@ impl Card {
             }
             Data::PurchaseRefunded(data) => self.move_value(data.funding, data.amount.into()),
             _ => {}
+        }
+    }
+
+    /// Where the value of a top-up is.
+    fn topped_up(&mut self, mode: Option<CreditMode>) -> &mut Balance {
+        match mode {
+            Some(CreditMode::PendingLoad) => &mut self.pending_load,
+            Some(CreditMode::Online) | None => &mut self.balance,
         }
     }
 

@@ -208,7 +208,7 @@ pub fn next_query_at(order: &Order, policy: &Policy) -> Option<LogTime> {
         Some(at + TimeDelta::seconds((*wait).into()))
     };
     match confirmation.answer() {
-        Answer::None if confirmation.asked == 0 => Some(capture.recorded_at),
+        Answer::None if confirmation.asked == 0 => (!order.is_to_be_undone()).then_some(capture.recorded_at),
         Answer::None | Answer::Uncertain if confirmation.was_put_off() => {
             let put_off = confirmation.put_off.as_ref()?;
             after(put_off.recorded_at, &policy.fulfilment_retry_s, put_off.tries)

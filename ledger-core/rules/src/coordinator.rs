@@ -221,13 +221,23 @@ fn wanted_fulfilment(order: &Order, stream: &Stream) -> Option<Wanted> {
 /// schedule lasts and the order may still be paid.
 fn wanted_payment_query(id: &OrderId, order: &Order, policy: &Policy) -> Option<Wanted> {
     let request = &order.request.as_ref()?.data;
-    let over = !order.captures.is_empty() || order.declined.is_some() || order.expired_at.is_some() || order.cancelled;
-    if !request.payment_is_queried() || over || order.accepted_until().is_none() {
+    let unknown_at = order.payment_unknown.map(|unknown| unknown.recorded_at);
+    let doubted_at = order.claimed_at.max(unknown_at).max(order.reversal_failed_at)?;
+    // Whoever was declined may have tried again since.
+    let declined = order.declined.as_ref().is_some_and(|declined| declined.recorded_at >= doubted_at);
+    let over = !order.captures.is_empty() || declined || order.expired_at.is_some() || order.cancelled;
+    if over || order.accepted_until().is_none() {
         return None;
     }
-    let first = order.claimed_at.or(order.payment_unknown.map(|unknown| unknown.recorded_at))?;
+    let waits = match request {
+        _ if request.is_paid_on_a_page() => &policy.payment_query_s,
+        RequestData::Repayment(data) if policy.back_end_channels.contains(&data.channel) => &policy.back_end_query_s,
+        // A terminal that got no answer is synchronised by its operator (同步处理).
+        _ => return None,
+    };
+    let first = order.claimed_at.or(order.reversal_failed_at).or(unknown_at)?;
     let asked = order.payment_unknown.map_or(0, |unknown| unknown.tries);
-    let wait = policy.payment_query_s.get(usize::from(asked))?;
+    let wait = waits.get(usize::from(asked))?;
     let tries = asked.checked_add(1)?;
     Some(Wanted {
         key: format!("payment/{id}/{tries}"),

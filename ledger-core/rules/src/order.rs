@@ -31,7 +31,7 @@ pub struct Order {
     /// The last attempt to pay.
     #[serde(skip_serializing_if = "is_default")]
     pub initiated: u16,
-    /// When the payer first said anything about the payment.
+    /// When the payer last said anything about the payment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<LogTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,6 +51,9 @@ pub struct Order {
     /// A sync found that nothing had been charged.
     #[serde(skip_serializing_if = "is_default")]
     pub reversed_uncharged: bool,
+    /// When the channel gave up undoing a payment (冲正失败).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reversal_failed_at: Option<LogTime>,
     pub confirmation: Confirmation,
     #[serde(skip_serializing_if = "is_default")]
     pub refunds: BTreeMap<Uuid, Refund>,
@@ -114,9 +117,8 @@ impl RequestData {
         matches!(self, Self::Purchase(_) | Self::OfflinePurchase(_))
     }
 
-    /// Whether the ledger itself asks the channel about a payment of which somebody said something without proof: where
-    /// the payer is led to a page of the channel. A terminal that got no answer is synchronised by its operator (同步处理).
-    pub fn payment_is_queried(&self) -> bool {
+    /// Whether its payer is led to a page of the channel.
+    pub fn is_paid_on_a_page(&self) -> bool {
         matches!(self, Self::TopUp(_) | Self::FeePayment(_))
     }
 
@@ -238,7 +240,7 @@ impl Order {
             Data::OrderExpired(_) => self.expired_at = Some(recorded_at),
             Data::OrderCancelled(_) => self.cancelled = true,
             Data::PayerClaimRecorded(_) => {
-                self.claimed_at = Some(self.claimed_at.map_or(recorded_at, |at| at.min(recorded_at)));
+                self.claimed_at = self.claimed_at.max(Some(recorded_at));
             }
 
             Data::PaymentInitiated(data) => self.initiated = self.initiated.max(data.attempt),
@@ -268,8 +270,11 @@ impl Order {
                     self.uncharged = self.uncharged.take().max(Some(uncharged));
                 }
             },
-            // The capture stands; a refund follows where one is due.
-            Data::PaymentReversalFailed(_) => {}
+            // While it is tried again, the payment stands.
+            Data::PaymentReversalFailed(data) if data.retryable => {}
+            Data::PaymentReversalFailed(_) => {
+                self.reversal_failed_at = self.reversal_failed_at.max(Some(recorded_at));
+            }
             Data::ChargebackReceived(data) => {
                 let case = self.chargeback(&data.case_no);
                 case.capture_id = Some(data.capture_id);
@@ -341,6 +346,17 @@ impl Order {
             | Data::ReconciliationBreakResolved(_)
             | Data::InboxRecordRejected(_) => {}
         }
+    }
+
+    /// Whether its money is to go back by a refund because the channel could not undo the payment, and nobody has been asked
+    /// to book, credit or post it yet.
+    pub fn is_to_be_undone(&self) -> bool {
+        self.reversal_failed_at.is_some() && self.confirmation.asked == 0
+    }
+
+    /// What is still to be debited for a purchase that counts already.
+    pub fn receivable(&self) -> Balance {
+        self.purchase.as_ref().map_or(Balance::ZERO, |purchase| purchase.receivable(self))
     }
 
     /// A purchase that was asked for online may be made offline, where no answer came; then it counts as that.

@@ -41,6 +41,10 @@ pub struct Policy {
     /// When the channel is asked about a payment of which the payer or the channel said something without proof: so many
     /// seconds after that, once for each.
     pub payment_query_s: Vec<u32>,
+    /// Channels of repayments whose payers are at no terminal, so that nobody but the ledger would ask.
+    pub back_end_channels: Vec<Name>,
+    /// As `payment_query_s`, for these: 1, 2, 4, 8, 16 and 32 s apart, as UnionPay asks for back-end transactions.
+    pub back_end_query_s: Vec<u32>,
     /// After how many seconds a card host or school that refused for now is asked again; then the money goes back.
     pub fulfilment_retry_s: Vec<u32>,
     /// Schools that take top-ups online; empty: all.
@@ -193,6 +197,8 @@ impl Default for Policy {
             top_up_ttl_s: 1800,
             fee_payment_ttl_s: 7200,
             payment_query_s: vec![0, 300, 600, 1800, 3600, 7200],
+            back_end_channels: vec![name("unionpay-cqp")],
+            back_end_query_s: vec![1, 3, 7, 15, 31, 63],
             fulfilment_retry_s: vec![10, 60, 600],
             top_up_schools: Vec::new(),
             refund_by_file: vec![name("bestpay-web")],

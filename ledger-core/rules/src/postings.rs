@@ -239,7 +239,7 @@ fn chargeback_closed(event: &Event, data: &ChargebackClosed) -> Vec<Leg> {
         (DisputeOutcome::Lost, Bearer::Beneficiary, Some(StreamKind::Loan)) => Some((LoanRepaymentPayable, held)),
         (DisputeOutcome::Lost, Bearer::Beneficiary, Some(StreamKind::Card)) => Some(match &data.merchant {
             Some(merchant) => (CampusMerchantPayable, format!("{}/{merchant}", data.beneficiary)),
-            None => (CampusCardLiability, held),
+            None => (on_the_card(data.mode), held),
         }),
         (DisputeOutcome::Lost, Bearer::Beneficiary, Some(StreamKind::Fees)) => {
             let item = data.fee_item.as_ref().zip(data.billing_year);

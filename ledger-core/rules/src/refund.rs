@@ -233,6 +233,7 @@ fn funding_refund(order: &Order, funding: &Capture) -> Option<(Amount, RefundRea
         Answer::None if request.data.is_purchase() => {
             purchase::is_refused_for_good(order).then_some((left, RefundReason::OrderRejected))
         }
+        Answer::None if order.is_to_be_undone() => Some((left, RefundReason::ReversalFailed)),
         Answer::None if wanted_amount(order, funding).is_none() => Some((left, RefundReason::AmountMismatch)),
         Answer::None | Answer::Uncertain | Answer::Confirmed => None,
     }

@@ -83,8 +83,8 @@ impl Channel for UnionPay {
             // Of a refund they say that it may still be done.
             "04" if ["01", "12", "34", "60"].contains(&&*code) => self.refund(&fields, Outcome::Unknown, code, at)?,
             "04" => self.refund(&fields, outcome, code, at)?,
-            "31" => self.reversal(&fields, outcome, ReversalReason::CancelApi, at)?,
-            "99" => self.reversal(&fields, outcome, ReversalReason::Timeout, at)?,
+            "31" => self.reversal(&fields, outcome, code, ReversalReason::CancelApi, at)?,
+            "99" => self.reversal(&fields, outcome, code, ReversalReason::Timeout, at)?,
             _ => return Err(Refused::invalid("txnType")),
         };
         Ok(Told { said: said.into_iter().collect(), answer: Answer::text("ok") })
@@ -156,15 +156,23 @@ impl UnionPay {
         })
     }
 
-    /// A reversal that was not done leaves the payment as it is.
     fn reversal(
         &self,
         fields: &Fields,
         outcome: Outcome,
+        code: String,
         reason: ReversalReason,
         at: DateTime<FixedOffset>,
     ) -> Result<Option<Said>, Refused> {
         let order: OrderId = fields.order(ORDER_OF_THE_PAYMENT)?;
+        match outcome {
+            Outcome::Done => {}
+            Outcome::Unknown => return Ok(None),
+            Outcome::Failed => {
+                let failed = PaymentReversalFailed { attempt: ATTEMPT, tries: 1, code, retryable: false };
+                return Ok(Some(self.own.fact(&order, at, failed)));
+            }
+        }
         // Without its number nobody could say which money it was.
         let undone = self.capture(fields, fields.text("origQryId")?, at)?;
         let (amount, business_date) = (undone.amount, undone.business_date);
@@ -179,7 +187,7 @@ impl UnionPay {
             business_date,
             evidence: Evidence::AsyncNotice,
         };
-        Ok(matches!(outcome, Outcome::Done).then(|| self.own.fact(&order, at, data)))
+        Ok(Some(self.own.fact(&order, at, data)))
     }
 
     /// `settleDate` has month and day alone: of the years around the transaction's, the one that brings it closest.

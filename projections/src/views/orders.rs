@@ -5,7 +5,7 @@ use rules::{
     order::{Capture, Order},
     purchase::Purchase,
 };
-use schemas::OrderId;
+use schemas::{OrderId, events::PurchasePosted};
 
 use super::last_offset;
 
@@ -51,6 +51,8 @@ pub(crate) fn columns() -> Vec<Column<Order>> {
         Column::new("fulfilment", "text not null", |_, row| row.state.fulfilment_track().as_str()),
         Column::new("refund", "text not null", |_, row| row.state.refund_track().as_str()),
         Column::new("reason", "text", |_, row| reason_of(&row.state)),
+        Column::new("funding", "text", |_, row| posted(&row.state).map(|posted| posted.funding.as_str())),
+        Column::new("agreement_no", "text", |_, row| posted(&row.state).and_then(|posted| posted.agreement_no.clone())),
         Column::new("requested_fen", "bigint not null", |_, row| row.state.requested().fen()),
         Column::new("captured_fen", "bigint not null", |_, row| row.state.captured().fen()),
         Column::new("reversed_fen", "bigint not null", |_, row| row.state.reversed().fen()),
@@ -58,6 +60,7 @@ pub(crate) fn columns() -> Vec<Column<Order>> {
         Column::new("refunded_fen", "bigint not null", |_, row| row.state.refunded().fen()),
         Column::new("refund_open_fen", "bigint not null", |_, row| row.state.refund_open().fen()),
         Column::new("charged_back_fen", "bigint not null", |_, row| row.state.charged_back().fen()),
+        Column::new("receivable_fen", "bigint not null", |_, row| row.state.receivable().fen()),
         Column::new("requested_at", "timestamptz", |_, row| row.state.request.as_ref().map(|r| r.recorded_at)),
         Column::new("expires_at", "timestamptz", |_, row| row.state.accepted_until()),
         Column::new("captured_at", "timestamptz", |_, row| earliest(&row.state).map(|c| c.captured_at.to_utc())),
@@ -66,6 +69,10 @@ pub(crate) fn columns() -> Vec<Column<Order>> {
         Column::new("business_date", "date", |_, row| earliest(&row.state).map(|c| c.business_date)),
         Column::new("bank_ref", "text", |_, row| row.state.confirmation.bank_ref.clone()),
     ]
+}
+
+fn posted(order: &Order) -> Option<&PurchasePosted> {
+    order.purchase.as_ref()?.posted.as_ref()
 }
 
 /// Of several captures the one that was made first, whichever the log has first.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Evidence, Method, Payload, named, parts, positive, words};
+use super::{CreditMode, Evidence, Method, Payload, named, parts, positive, words};
 use crate::{Amount, Name, StreamKind};
 
 /// A payment was started at the channel.
@@ -269,6 +269,9 @@ pub struct ChargebackClosed {
     pub borne_by: Bearer,
     /// The bank or school that the order's money was for.
     pub beneficiary: Name,
+    /// For a top-up: whether it was still waiting to be loaded. `online` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<CreditMode>,
     /// For a fee that the school bears: the item and year.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee_item: Option<String>,

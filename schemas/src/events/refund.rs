@@ -17,6 +17,8 @@ words! {
         DuplicateCapture = "duplicate_capture",
         AmountMismatch = "amount_mismatch",
         LateCapture = "late_capture",
+        /// The channel could not undo the payment.
+        ReversalFailed = "reversal_failed",
         /// Money arrived for an order that had been refused.
         OrderRejected = "order_rejected",
         /// Only the channel's statement knows the payment, and nobody has said whose it is.

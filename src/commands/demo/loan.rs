@@ -4,6 +4,8 @@
 use anyhow::{Context, Result, ensure};
 use chrono::NaiveDate;
 use producers::sandbox::{BankStep, NoticeStep, Script};
+use projections::report;
+use rules::accounts::AccountCode::BankSettlement;
 use schemas::{
     Amount, Balance, Event, Name, OrderId,
     events::{
@@ -12,7 +14,7 @@ use schemas::{
     },
 };
 
-use super::{Day, at};
+use super::{Day, at, of, totals};
 use crate::play::{Ask, Stage, yuan};
 
 const POS: &str = "ums-pos";
@@ -25,6 +27,12 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     payments(stage, day).await?;
     stage.rest().await?;
     day.check(stage, "T", &[("1110", "7100.00"), ("2010", "-300.00"), ("2110", "-6800.00"), ("2210", "0.00")]).await?;
+    let mut net = Balance::ZERO;
+    for channel in [POS, CQP] {
+        let (_, of_channel) = report::settlement(&stage.house.pool, channel, "2025-03-10".parse()?).await?;
+        net += of_channel.parse::<Balance>()?;
+    }
+    day.expect("T", "settlement net 应结净额", "7085.80", net.to_string());
     say("T+1, Tuesday: the channels settle 渠道结算");
     stage.wait_until(at("2025-03-11T10:00:00+08:00")?).await?;
     settle(stage).await?;
@@ -39,7 +47,10 @@ pub async fn play(stage: &Stage, day: &mut Day, say: &impl Fn(&str)) -> Result<(
     day.check(stage, "T+1", &after_receipt).await?;
     say("D+2, Wednesday: the bank gets its money 划付银行");
     stage.wait_until(at("2025-03-12T10:00:00+08:00")?).await?;
+    let at_the_bank = totals(stage).await?;
     remit(stage, day).await?;
+    let remitted = of(&at_the_bank, BankSettlement) - of(&totals(stage).await?, BankSettlement);
+    day.expect("D+2", "remittance 划付", "6800.00", remitted.to_string());
     day.check(stage, "D+2", &[("1010", "285.80"), ("2010", "-300.00"), ("2110", "0.00"), ("5010", "14.20")]).await?;
     day.check_position(stage, "D+2", ["300.00", "285.80", "14.20"]).await
 }

@@ -101,16 +101,14 @@ impl Day {
         for (account, amount) in expected {
             let code = AccountCode::ALL.iter().find(|code| code.number().to_string() == *account);
             let code = code.with_context(|| format!("there is no account {account}"))?;
-            let of = |totals: &Totals| totals.get(&code.number()).copied().unwrap_or_default();
-            let actual = (of(&now) - of(&self.before)).to_string();
+            let actual = (of(&now, *code) - of(&self.before, *code)).to_string();
             self.expect(when, format!("{account} {} {}", code.name(), code.zh()), *amount, actual);
         }
         for code in AccountCode::ALL
             .iter()
             .filter(|code| expected.iter().all(|(account, _)| code.number().to_string() != *account))
         {
-            let of = |totals: &Totals| totals.get(&code.number()).copied().unwrap_or_default();
-            let actual = of(&now) - of(&self.before);
+            let actual = of(&now, *code) - of(&self.before, *code);
             if actual != Balance::ZERO {
                 self.expect(
                     when,
@@ -134,6 +132,10 @@ impl Day {
         }
         Ok(())
     }
+}
+
+fn of(totals: &Totals, code: AccountCode) -> Balance {
+    totals.get(&code.number()).copied().unwrap_or_default()
 }
 
 /// What each account holds, all its owners together.

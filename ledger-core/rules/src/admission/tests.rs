@@ -82,11 +82,15 @@ fn the_booking_lock_keeps_the_contract_closed_until_it_is_booked_where_the_polic
 
 #[test]
 fn an_uncertain_repayment_uses_up_the_day_unless_the_policy_says_otherwise() {
-    for (uses_the_day, reason) in [(true, Some(RejectionReason::DailyLimit)), (false, None)] {
+    for (uses_the_day, today, tomorrow) in
+        [(true, Some(RejectionReason::DailyLimit), Some(RejectionReason::BookingLock)), (false, None, None)]
+    {
         let mut world = World::at("10:00:00");
         world.policy.uncertain_uses_the_day = uses_the_day;
         world.request(1, "100.00").capture(1, "t1", "100.00").uncertain(1, 1).wait(1).request(2, "50.00");
-        assert_eq!(refused(&world, 2), reason);
+        assert_eq!(refused(&world, 2), today);
+        world.wait(24 * 3600).request(3, "50.00");
+        assert_eq!(refused(&world, 3), tomorrow, "the bank may still book it");
     }
 }
 

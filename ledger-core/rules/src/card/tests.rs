@@ -4,7 +4,7 @@ use crate::{
     accounts::AccountCode::*,
     coordinator::{Call, When, wanted_calls},
     order::{OrderStatus, PaymentTrack},
-    testing::{World, asked_back, credited, failed, loaded, name, paid_by, revoked, top_up, yuan},
+    testing::{World, asked_back, credited, declined, failed, loaded, name, paid_by, revoked, top_up, yuan},
 };
 
 fn paid(asked: &str, amount: &str) -> World {
@@ -134,6 +134,21 @@ fn a_subsidy_is_restricted_value_of_its_own_and_counts_once() {
     assert_eq!((card.subsidy, card.balance), (yuan("85.00").into(), Balance::ZERO));
     assert_eq!(world.books.total(SubsidyLiability), -Balance::from(yuan("85.00")));
     assert_eq!(world.books.balance(SubsidyReceivable, "school-1"), yuan("100.00").into());
+}
+
+#[test]
+fn a_decline_ends_the_questions_until_somebody_says_something_again() {
+    let mut world = World::of(StreamKind::Card, "10:00:00");
+    world.read(1, top_up("50.00")).read(1, PayerClaimRecorded { claim: Claim::Paid });
+    world.wait(1);
+    world.read(1, declined(1));
+    assert_eq!((world.status(1), world.wanted(1)), (OrderStatus::Declined, vec![]));
+    world.wait(1);
+    // A second try, whose notice was lost.
+    world.read(1, PayerClaimRecorded { claim: Claim::Problem });
+    assert!(matches!(world.wanted(1)[0].call, Call::QueryPayment { tries: 1, .. }));
+    world.read(1, by_bestpay("b2", "50.00"));
+    assert_eq!((world.status(1), world.count("confirmation.requested")), (OrderStatus::PaidUnconfirmed, 1));
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl Order {
 
     /// The ledger has asked, and found nothing. While nobody has asked, the doubt stays.
     fn was_asked_about_until_it_lapsed(&self) -> bool {
-        let is_ours_to_ask = self.request.as_ref().is_some_and(|request| request.data.payment_is_queried());
+        let is_ours_to_ask = self.request.as_ref().is_some_and(|request| request.data.is_paid_on_a_page());
         is_ours_to_ask && self.expired_at.is_some() && self.payment_unknown.is_some_and(|unknown| unknown.tries > 0)
     }
 

@@ -264,6 +264,7 @@ fn of_refunds_and_disputes() -> Vec<(&'static str, Event, &'static [&'static str
         ("a dispute lost by the operator", on(LOAN, lost(Bearer::Operator)), &["5020 chargeback 5.00", "1330 CB1 -5.00"]),
         ("a dispute about a loan lost by the bank", on(LOAN, lost(Bearer::Beneficiary)), &["2110 school-1/STREAM 5.00", "1330 CB1 -5.00"]),
         ("a dispute about a card lost by the school", on(CARD, lost(Bearer::Beneficiary)), &["2130 school-1/STREAM 5.00", "1330 CB1 -5.00"]),
+        ("a dispute about a top-up that waits for its load", on(CARD, ChargebackClosed { mode: Some(CreditMode::PendingLoad), ..lost(Bearer::Beneficiary) }), &["2131 school-1/STREAM 5.00", "1330 CB1 -5.00"]),
         ("a dispute about a debit lost by the merchant", on(CARD, ChargebackClosed { merchant: Some("canteen-1".into()), ..lost(Bearer::Beneficiary) }), &["2140 school-1/canteen-1 5.00", "1330 CB1 -5.00"]),
         ("a dispute about a fee lost by the school", on(FEES, lost(Bearer::Beneficiary)), &["2120 school-1/dorm/2025 5.00", "1330 CB1 -5.00"]),
     ]

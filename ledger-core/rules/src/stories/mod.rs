@@ -189,6 +189,9 @@ fn has_a_reason(refund: &RefundInitiated, before: &[&Data]) -> bool {
         RefundReason::DuplicateCapture => captured.len() > 1,
         RefundReason::AmountMismatch => captured.iter().any(|amount| Some(*amount) != requested),
         RefundReason::ConfirmationFailed | RefundReason::LateCapture => failed,
+        RefundReason::ReversalFailed => {
+            told(&|data| matches!(data, Data::PaymentReversalFailed(failed) if !failed.retryable))
+        }
         RefundReason::OrderRejected => told(&|data| matches!(data, Data::OrderRejected(_))),
         RefundReason::Customer | RefundReason::Dispute | RefundReason::UnknownOrder => {
             told(&|data| matches!(data, Data::RefundRequested(asked) if asked.refund_id == refund.refund_id))

@@ -32,7 +32,7 @@ pub(super) fn goes_back(world: &mut World, number: u8, random: &mut Rng) {
 }
 
 fn reversal_failed(random: &mut Rng) -> PaymentReversalFailed {
-    PaymentReversalFailed { attempt: 1, tries: random.u8(1..4), code: "X".into(), retryable: true }
+    PaymentReversalFailed { attempt: 1, tries: random.u8(1..4), code: "X".into(), retryable: random.bool() }
 }
 
 /// Under a number of their own, or by mistake or malice under that of the ledger's refund of any capture.
@@ -60,6 +60,7 @@ fn disputes(world: &mut World, number: u8, capture: &Capture, random: &mut Rng) 
         1 => ChargebackRepresented { channel, case_no, evidence_sha256: "e".repeat(64) }.into(),
         _ => {
             let of_fees = world.stream.kind() == Some(StreamKind::Fees);
+            let waits = world.order(number).confirmation.is_to_be_loaded();
             let of_purchase = world.stream.kind() == Some(StreamKind::Card) && card::buys(number);
             ChargebackClosed {
                 channel,
@@ -68,6 +69,7 @@ fn disputes(world: &mut World, number: u8, capture: &Capture, random: &mut Rng) 
                 outcome: DisputeOutcome::ALL[random.usize(..2)],
                 borne_by: Bearer::ALL[random.usize(..2)],
                 beneficiary: name("school-1"),
+                mode: waits.then_some(CreditMode::PendingLoad),
                 fee_item: of_fees.then(|| "tuition".into()),
                 billing_year: of_fees.then_some(2025),
                 merchant: of_purchase.then(|| "canteen-1".into()),

@@ -118,6 +118,7 @@ pub fn dispute_closed(amount: &str, outcome: DisputeOutcome, borne_by: Bearer) -
         outcome,
         borne_by,
         beneficiary: name("cdb"),
+        mode: None,
         fee_item: None,
         billing_year: None,
         merchant: None,

@@ -258,9 +258,9 @@ fn every_answer_of_the_page_is_understood_and_every_field_is_named() {
 /// Such as `10 s, 30 s, 2 min and 10 min`.
 fn spoken(schedule: &[u32]) -> String {
     let words = schedule.iter().map(|seconds| match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
+        whole if whole % 3600 == 0 => format!("{} h", whole / 3600),
+        whole if whole % 60 == 0 => format!("{} min", whole / 60),
+        _ => format!("{seconds} s"),
     });
     let words: Vec<String> = words.collect();
     let (last, others) = words.split_last().unwrap();
@@ -277,6 +277,7 @@ fn the_times_of_the_page_are_those_of_the_code() {
     };
     told("Bank", &spoken(&policy.confirmation_retry_s));
     told("Payments", &spoken(&policy.payment_query_s[1..]));
+    told("Payments", &spoken(&policy.back_end_query_s));
     for schedule in [&policy.refund_retry_s, &policy.fulfilment_retry_s, &policy.withholding_retry_s] {
         told("Calls that move value", &spoken(schedule));
     }

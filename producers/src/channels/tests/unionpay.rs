@@ -197,7 +197,9 @@ fn a_reversal_undoes_the_capture_that_it_names() {
         };
         assert_eq!(events, expected(reversed));
     }
-    assert_eq!(read(CQP, &reversal(&[("respCode", "25")])).unwrap().said, [], "it was not done");
+    let failed = PaymentReversalFailed { attempt: 1, tries: 1, code: "25".into(), retryable: false };
+    assert_eq!(facts(read(CQP, &reversal(&[("respCode", "25")])).unwrap()), expected(failed));
+    assert_eq!(read(CQP, &reversal(&[("respCode", "03")])).unwrap().said, [], "not known yet");
     assert_eq!(why(read(CQP, &reversal(&[("origQryId", "")]))), ("MISSING_FIELD", "origQryId"));
 }
 

@@ -178,8 +178,12 @@ impl Owner {
         let list = |settings: &[(&str, &str)]| {
             settings.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
         };
-        tracing::info!("made a new database cluster in {}", self.folder.data().display());
-        tracing::debug!("its settings: {}; always: {}", list(SETTINGS), list(FIXED));
+        tracing::info!(
+            "made a new database cluster in {} with these settings: {}; always: {}",
+            self.folder.data().display(),
+            list(SETTINGS),
+            list(FIXED)
+        );
         Ok(())
     }
 
