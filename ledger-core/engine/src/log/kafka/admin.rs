@@ -92,14 +92,17 @@ fn create(client: &AdminClient<Context>, spec: &TopicSpec) -> Result<(), LogErro
 fn wait_until_ready(queries: &Queries, topic: &str) -> Result<(), LogError> {
     let deadline = Instant::now() + ANSWER_WAIT;
     loop {
-        match queries.shape(topic) {
+        let answer = match queries.shape(topic) {
             // The metadata may name a leader that does not know of it yet, so it has to answer for itself.
-            Ok(shape) if shape.ready => return queries.ends(topic).map(drop),
-            Ok(_) | Err(LogError::TopicMissing(_) | LogError::Unavailable(_)) if Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(50))
+            Ok(shape) if shape.ready => queries.ends(topic).map(drop),
+            Ok(_) => Err(LogError::Unavailable(format!("topic {topic} has partitions without a leader"))),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Err(LogError::TopicMissing(_) | LogError::Unavailable(_)) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(50));
             }
-            Ok(_) => return Err(LogError::Unavailable(format!("topic {topic} has partitions without a leader"))),
-            Err(error) => return Err(error),
+            answer => return answer,
         }
     }
 }
