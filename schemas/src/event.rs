@@ -14,7 +14,7 @@ use crate::{
     About, Data, OrderId, Stream,
     calendar::parse_time,
     events::words,
-    upcast::{UPCASTERS, upcast},
+    upcast::{UPCASTERS, Upcaster, upcast},
 };
 
 mod read;

@@ -13,6 +13,7 @@ use ledger_schemas::{
     generated::{Document, documents, event_schema},
     upcast::UPCASTERS,
 };
+use serde_json::{Value, json};
 
 const ADVICE: &str = "run `UPDATE_GENERATED=1 cargo test -p ledger-schemas --test generated`, and read the difference \
                       before you commit it: it is what other teams will see";
@@ -33,8 +34,56 @@ fn orphans(documents: &[Document]) -> Vec<PathBuf> {
     folder.map(|entry| entry.unwrap().path()).filter(|path| !made.contains(path) && !is_kept(path)).collect()
 }
 
+/// What readers of the newer schema could no longer read: BACKWARD_TRANSITIVE, since each step is held to the one before.
+fn lost(kept: &Value, made: &Value, place: &str, findings: &mut Vec<String>) {
+    let words = |schema: &Value, key: &str| -> BTreeSet<String> {
+        let words = schema.get(key).and_then(Value::as_array).into_iter().flatten();
+        words.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    findings
+        .extend(words(kept, "enum").difference(&words(made, "enum")).map(|word| format!("{place}: the word {word}")));
+    if kept.get("properties").is_some() {
+        let (asked, before) = (words(made, "required"), words(kept, "required"));
+        let new = asked.difference(&before).map(|name| format!("{place}: {name} has become required"));
+        findings.extend(new);
+    }
+    for (name, kept) in kept.as_object().into_iter().flatten() {
+        match made.get(name) {
+            Some(made) => lost(kept, made, &format!("{place}/{name}"), findings),
+            None if place.ends_with("/properties") => findings.push(format!("{place}: the field {name}")),
+            None => {}
+        }
+    }
+}
+
+#[test]
+fn what_would_be_lost_is_found() {
+    let kept = json!({"data": {"properties": {"a": {"enum": ["x", "y"]}, "b": {}}, "required": ["a"]}});
+    let without = |made: &Value| {
+        let mut findings = Vec::new();
+        lost(&kept, made, "", &mut findings);
+        findings
+    };
+    assert_eq!(without(&kept), Vec::<String>::new());
+    let more = json!({"data": {"properties": {"a": {"enum": ["x", "y", "z"]}, "b": {}, "c": {}}, "required": []}});
+    assert_eq!(without(&more), Vec::<String>::new());
+    let less = json!({"data": {"properties": {"a": {"enum": ["x"]}}, "required": ["a", "c"]}});
+    let found = ["/data: c has become required", "/data/properties/a: the word y", "/data/properties: the field b"];
+    assert_eq!(without(&less), found);
+}
+
 fn rewrite(documents: &[Document]) {
     fs::create_dir_all(home().join("json")).unwrap();
+    let mut findings = Vec::new();
+    for document in documents.iter().filter(|document| document.path.starts_with("json/")) {
+        let Ok(kept) = fs::read_to_string(home().join(&document.path)) else { continue };
+        let [kept, made] = [&kept, &document.text].map(|text| serde_json::from_str(text).unwrap());
+        lost(&kept, &made, &document.path, &mut findings);
+    }
+    assert!(
+        findings.is_empty(),
+        "records in the log could not be read any more: {findings:#?}\nmake a new version instead"
+    );
     for document in documents {
         fs::write(home().join(&document.path), &document.text).unwrap();
     }

@@ -12,6 +12,7 @@ use ledger::{
     roles::{Role, Running},
 };
 use projections::{generation::Generation, rebuild::Rebuilt, report};
+use rules::order::Order;
 use schemas::{
     Event, OrderId, Stream,
     events::{ExpiryRule, LoanContractQuoted, Method, OrderExpired},
@@ -159,11 +160,18 @@ async fn another_log_is_refused_with_the_ways_out() -> Result<()> {
     stage.close().await
 }
 
-/// What the coordinator knows, without the times at which it learnt it.
+/// What the coordinator knows, without the times at which it learnt it: its streams, where its orders stand, its tasks.
 async fn coordinator_state(stage: &Stage) -> Result<Vec<(String, String)>> {
-    let rows =
-        stage.house.pool.get().await?.query("select key, state from coordinator.streams order by key", &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let client = stage.house.pool.get().await?;
+    let pairs = async |sql: &str| -> Result<Vec<(String, String)>> {
+        Ok(client.query(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+    };
+    let mut known = pairs("select key, state from coordinator.streams order by key").await?;
+    for (key, state) in pairs("select key, state from coordinator.orders order by key").await? {
+        known.push((key, serde_json::from_str::<Order>(&state)?.status().to_string()));
+    }
+    known.extend(pairs("select key, state from engine.task order by key").await?);
+    Ok(known)
 }
 
 /// A ledger at work is never still for long enough to be compared at its end.

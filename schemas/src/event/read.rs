@@ -104,7 +104,7 @@ impl<'a> Attributes<'a> {
         if unknown == Unknown::Refused && self.content_type.is_some_and(|text| !text.starts_with(CONTENT_TYPE)) {
             return Err(envelope(format!("the attribute datacontenttype is not {CONTENT_TYPE}")));
         }
-        let data = read_data(event_type, data, unknown)?;
+        let data = read_data(UPCASTERS, event_type, data, unknown)?;
         let (subject, stream) = self.place(&data)?;
         // At the gates alone: a rule that becomes stricter must not make a record unreadable that was let in before.
         if unknown == Unknown::Refused {
@@ -190,7 +190,7 @@ pub(super) fn check_identity(data: &Data, subject: &str) -> Result<(), Refusal> 
     Ok(())
 }
 
-pub(super) fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Result<Data, Refusal> {
+fn read_data(steps: &[Upcaster], event_type: &str, json: &str, unknown: Unknown) -> Result<Data, Refusal> {
     if starts_an_array(json.as_bytes()) {
         return Err(Refusal::new(RefusalCode::InvalidData, "the data is an object, not an array"));
     }
@@ -198,7 +198,7 @@ pub(super) fn read_data(event_type: &str, json: &str, unknown: Unknown) -> Resul
         return Err(Refusal::new(RefusalCode::InvalidData, "the data may not have the character U+0000"));
     }
     let refusal = |error| json_refusal(&error, json.as_bytes());
-    match upcast(UPCASTERS, event_type, json).transpose().map_err(refusal)? {
+    match upcast(steps, event_type, json).transpose().map_err(refusal)? {
         Some((event_type, lifted)) => read_fields(event_type, &lifted, unknown),
         None => read_fields(event_type, json, unknown),
     }
@@ -263,4 +263,32 @@ pub fn json_refusal(error: &serde_json::Error, json: &[u8]) -> Refusal {
         RefusalCode::InvalidData
     };
     Refusal::new(code, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn old_data_is_lifted_before_it_is_read() {
+        const STEPS: &[Upcaster] = &[Upcaster {
+            from: "ledger.payment.initiated.v0",
+            to: "ledger.payment.initiated.v1",
+            lift: |mut data| {
+                data["amount"] = json!(format!("{}.00", data["yuan"]));
+                data.as_object_mut().and_then(|fields| fields.remove("yuan"));
+                data
+            },
+        }];
+        let read = |steps, yuan: &str| {
+            let json = format!(r#"{{"attempt":1,"method":"card","yuan":{yuan}}}"#);
+            read_data(steps, "ledger.payment.initiated.v0", &json, Unknown::Refused)
+        };
+        let Ok(Data::PaymentInitiated(data)) = read(STEPS, "800") else { panic!("it is not read") };
+        assert_eq!(data.amount.to_string(), "800.00");
+        assert_eq!(read(STEPS, "-1").unwrap_err().code, RefusalCode::InvalidAmount, "as strictly as what is new");
+        assert_eq!(read(&[], "800").unwrap_err().code, RefusalCode::UnknownSchemaVersion);
+    }
 }
