@@ -62,6 +62,17 @@ impl Engines {
         }
     }
 
+    /// SIGSTOP for the server and all its sessions, or SIGCONT. Those that begin meanwhile cannot: it forks them.
+    pub fn signal_postgres(&self, signal: Signal) {
+        let Some(server) = self.postgres.as_ref().and_then(Server::pid) else { return };
+        let sessions = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
+        let sessions = sessions.split_whitespace().filter_map(|pid| pid.parse().ok());
+        for pid in iter::once(server.cast_signed()).chain(sessions).filter_map(Pid::from_raw) {
+            // It may have ended.
+            kill_process(pid, signal).unwrap_or_default();
+        }
+    }
+
     pub fn kafka(&self) -> Option<Kafka> {
         self.kafka.clone()
     }
@@ -128,6 +139,14 @@ impl Kafka {
 
     pub async fn resume(&self) -> Result<()> {
         self.run("resume").await
+    }
+
+    pub async fn freeze(&self) -> Result<()> {
+        self.run("freeze").await
+    }
+
+    pub async fn wake(&self) -> Result<()> {
+        self.run("wake").await
     }
 
     async fn run(&self, command: &'static str) -> Result<()> {

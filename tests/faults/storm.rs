@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::Result;
 use fastrand::Rng;
+use projections::report;
+use rustix::process::Signal;
 
 use crate::{
     audit,
@@ -86,16 +88,18 @@ fn timeline(dice: &mut Rng) -> Vec<Fault> {
     faults
 }
 
-/// When an engine is killed.
-fn kills(dice: &mut Rng) -> Vec<Duration> {
-    let mut kills = vec![POWER_CUT];
+/// Faults of an engine: it is killed and comes back by itself, or is frozen, mostly for longer than a lease.
+fn faults_of_an_engine(dice: &mut Rng) -> Vec<Fault> {
+    let killed = Kind::Kill { away: Duration::ZERO };
+    let mut faults = vec![Fault { at: POWER_CUT, kind: killed }];
     let mut at = ms(dice, 3_000, 9_000);
     while at < STORM {
-        kills.push(at);
+        let kind = if dice.bool() { killed } else { Kind::Freeze { time: ms(dice, 1_000, 5_000) + LEASE / 4 } };
+        faults.push(Fault { at, kind });
         at += ms(dice, 6_000, 14_000);
     }
-    kills.sort();
-    kills
+    faults.sort_by_key(|fault| fault.at);
+    faults
 }
 
 /// Does what the timeline says, and starts the process again whenever it has ended, as whoever runs it would.
@@ -133,28 +137,65 @@ async fn torment(mut process: Process, faults: Vec<Fault>, over: Arc<AtomicBool>
     Ok(tally)
 }
 
-async fn torment_postgres(engines: Arc<Engines>, kills: Vec<Duration>) -> usize {
-    let began = Instant::now();
-    for at in &kills {
-        tokio::time::sleep(at.saturating_sub(began.elapsed())).await;
-        engines.kill_postgres();
-    }
-    kills.len()
-}
+/// How often an engine was killed and frozen.
+type Times = (usize, usize);
 
-async fn torment_kafka(kafka: Option<Kafka>, kills: Vec<Duration>) -> Result<usize> {
-    let began = Instant::now();
-    let (Some(kafka), mut count) = (kafka, 0) else { return Ok(0) };
-    for at in kills {
+async fn torment_postgres(engines: Arc<Engines>, faults: Vec<Fault>) -> Times {
+    let (began, mut times) = (Instant::now(), (0, 0));
+    for Fault { at, kind } in faults {
         tokio::time::sleep(at.saturating_sub(began.elapsed())).await;
-        // It may have been away for longer than until the next kill.
-        if began.elapsed() < STORM {
-            kafka.kill().await?;
-            kafka.resume().await?;
-            count += 1;
+        match kind {
+            Kind::Kill { .. } => {
+                engines.kill_postgres();
+                times.0 += 1;
+            }
+            Kind::Freeze { time } => {
+                engines.signal_postgres(Signal::STOP);
+                tokio::time::sleep(time).await;
+                engines.signal_postgres(Signal::CONT);
+                times.1 += 1;
+            }
         }
     }
-    Ok(count)
+    times
+}
+
+async fn torment_kafka(kafka: Option<Kafka>, faults: Vec<Fault>) -> Result<Times> {
+    let (began, mut times) = (Instant::now(), (0, 0));
+    let Some(kafka) = kafka else { return Ok(times) };
+    for Fault { at, kind } in faults {
+        tokio::time::sleep(at.saturating_sub(began.elapsed())).await;
+        match kind {
+            // It may have been away for longer than until the next fault.
+            _ if began.elapsed() >= STORM => {}
+            Kind::Kill { .. } => {
+                kafka.kill().await?;
+                kafka.resume().await?;
+                times.0 += 1;
+            }
+            Kind::Freeze { time } => {
+                kafka.freeze().await?;
+                tokio::time::sleep(time).await;
+                kafka.wake().await?;
+                times.1 += 1;
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// Looks at the books again and again while they are written, and answers how often it saw them.
+async fn watch_the_books(world: Arc<World>, over: Arc<AtomicBool>) -> usize {
+    let mut seen = 0;
+    while !over.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Postgres may be away.
+        if let Ok(position) = report::position(&world.house.pool).await {
+            audit::the_position_agrees(&position);
+            seen += 1;
+        }
+    }
+    seen
 }
 
 async fn comes_to_rest(world: &World, paid: &[Paid]) -> Result<()> {
@@ -173,14 +214,15 @@ async fn whatever_is_killed_or_frozen_every_order_ends_right() -> Result<()> {
         fleet.push(tokio::spawn(torment(world.process(name, role)?, timeline(&mut dice), over.clone())));
     }
     world.door_is_open().await?;
-    let postgres = tokio::spawn(torment_postgres(engines.clone(), kills(&mut dice)));
-    let kafka = tokio::spawn(torment_kafka(engines.kafka(), kills(&mut dice)));
+    let postgres = tokio::spawn(torment_postgres(engines.clone(), faults_of_an_engine(&mut dice)));
+    let kafka = tokio::spawn(torment_kafka(engines.kafka(), faults_of_an_engine(&mut dice)));
+    let books = tokio::spawn(watch_the_books(world.clone(), over.clone()));
     let payments = (0..ORDERS).map(|number| Payment::draw(number, &mut dice)).collect();
     let began = Instant::now();
     // Whichever fails first ends the test.
-    let (paid, kafka_kills) = tokio::try_join!(load::pay_all(&world, payments, LOAD), async { kafka.await? })?;
+    let (paid, of_kafka) = tokio::try_join!(load::pay_all(&world, payments, LOAD), async { kafka.await? })?;
     let paid_after = began.elapsed();
-    let postgres_kills = postgres.await?;
+    let of_postgres = postgres.await?;
     tokio::time::sleep(STORM.saturating_sub(began.elapsed())).await;
 
     let calm = comes_to_rest(&world, &paid).await;
@@ -196,9 +238,10 @@ async fn whatever_is_killed_or_frozen_every_order_ends_right() -> Result<()> {
         }
         tally.deaths.extend(one.deaths);
     }
+    let seen = books.await?;
     eprintln!(
-        "{} processes killed, {} frozen, {} starts failed; Postgres killed {postgres_kills} times, Kafka {kafka_kills}; \
-         all paid after {paid_after:.1?}, at rest after {rested_after:.1?}",
+        "{} processes killed, {} frozen, {} starts failed; killed and frozen: Postgres {of_postgres:?}, Kafka {of_kafka:?}; \
+         the books were seen {seen} times; all paid after {paid_after:.1?}, at rest after {rested_after:.1?}",
         tally.kills,
         tally.freezes,
         tally.failed_starts.values().sum::<usize>()
@@ -211,6 +254,7 @@ async fn whatever_is_killed_or_frozen_every_order_ends_right() -> Result<()> {
     }
     calm?;
     audit::everything_is_right(&world, &paid).await?;
+    assert!(seen > 100, "the books were seen {seen} times only");
     assert!(tally.deaths.is_empty(), "nothing that passes may end a role");
     engines.done();
     Ok(())

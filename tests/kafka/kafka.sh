@@ -11,6 +11,8 @@ usage: kafka.sh COMMAND [OPTION]...
   stop   [--dir DIR]                             stop every broker and wait until it is gone
   kill9  [--dir DIR] [--broker N]                SIGKILL one broker, or all
   resume [--dir DIR] [--broker N]                start one broker, or all, again on the same data and wait
+  freeze [--dir DIR] [--broker N]                SIGSTOP one broker, or all
+  wake   [--dir DIR] [--broker N]                SIGCONT one broker, or all, and wait until it answers
 
 DIR defaults to target/kafka of this checkout. Brokers are numbered from 1; broker N listens on 127.0.0.1 at port
 P+N-1 (P defaults to 19092), its controller ten above. A DIR keeps the broker count and the port it was given.
@@ -246,6 +248,13 @@ kill9() {
     wait_until_gone "$stop_seconds_max" "$@" || die 'a killed broker is still there'
 }
 
+freeze() { signal STOP "$@"; }
+
+wake() {
+    signal CONT "$@"
+    wait_until_answering "$@"
+}
+
 main() {
     local command=${1-} broker='' all
     [[ $# == 0 ]] || shift
@@ -255,7 +264,7 @@ main() {
             *:--dir) dir=$2 ;;
             start:--brokers) [[ $2 == [13] ]] || bad_usage '--brokers is 1 or 3'; brokers=$2 ;;
             start:--port) [[ $2 =~ ^[1-9][0-9]{3,4}$ && $2 -le 65500 ]] || bad_usage '--port is 1000 to 65500'; port=$2 ;;
-            kill9:--broker | resume:--broker) broker=$2 ;;
+            kill9:--broker | resume:--broker | freeze:--broker | wake:--broker) broker=$2 ;;
             *) bad_usage "unknown option $1 of ${command}" ;;
         esac
         shift 2
@@ -264,7 +273,7 @@ main() {
     case $command in
         install) install_jars; echo "$jars"; return ;;
         start | resume) install_jars ;;
-        stop | kill9) ;;
+        stop | kill9 | freeze | wake) ;;
         '' | help | -h | --help) usage; return ;;
         *) bad_usage "unknown command $command" ;;
     esac
