@@ -16,6 +16,7 @@ use engine::{
     log::{Log, NewRecord, TopicSpec},
     stream::{Batch, Handler, Lane, LaneConfig, Stop, StreamError},
 };
+use ledger::config::Config;
 use postgres::{Client, Transaction};
 
 use crate::{
@@ -25,7 +26,6 @@ use crate::{
     world::{LEASE, World, eventually, hurried},
 };
 
-const TOPIC: &str = "zombies";
 const PARTITIONS: i32 = 4;
 const RECORDS: usize = 200;
 
@@ -121,13 +121,13 @@ struct Bed {
 }
 
 impl Bed {
-    /// Lanes stand on any log; the one in Postgres is always there.
-    fn new(url: String) -> Self {
+    fn new(config: Config) -> Self {
+        let url = config.postgres_url;
         let mut client = engine::postgres::connect(&url, "zombies").unwrap();
         engine::postgres::migrate(&mut client, "engine", engine::MIGRATIONS).unwrap();
         client.batch_execute("create table applied (partition int, \"offset\" bigint, lane text)").unwrap();
-        let log = engine::log::open("postgres", &url).unwrap();
-        let topic = TOPIC.to_owned();
+        let log = engine::log::open(&config.log, &url).unwrap();
+        let topic = config.topic_prefix + ".zombies";
         log.apply(&TopicSpec {
             name: topic.clone(),
             partitions: PARTITIONS,
@@ -182,9 +182,9 @@ impl Bed {
 
 /// A lane freezes in its first batch, another takes its partitions over, and the first one wakes.
 async fn a_frozen_lane(place: Where) -> Result<()> {
-    let url = ledger_tests::database().await?;
+    let config = ledger_tests::config().await?;
     tokio::task::spawn_blocking(move || {
-        let (mut bed, frost) = (Bed::new(url), Arc::new(Frost::default()));
+        let (mut bed, frost) = (Bed::new(config), Arc::new(Frost::default()));
         bed.append();
         bed.lane("first", Some((place, frost.clone())));
         frost.waits_until_frozen();
@@ -324,13 +324,10 @@ async fn projectors_share_the_partitions_and_hand_over_without_a_gap() -> Result
     audit::views_equal_a_rebuild(&world).await
 }
 
-/// The log in Postgres hands out offsets under a lock, and a process can freeze while it holds it.
+/// The log in Postgres hands out offsets under a lock, and a process can freeze while it holds it. No other log does.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_that_hangs_does_not_keep_others_from_appending_for_long() -> Result<()> {
-    if ledger_tests::log_url() != "postgres" {
-        return Ok(());
-    }
-    let world = World::open(ledger_tests::config().await?).await?;
+    let world = World::open(Config { log: "postgres".to_owned(), ..ledger_tests::config().await? }).await?;
     let (frost, url) = (Arc::new(Frost::default()), world.house.postgres_url.clone());
     let frozen = {
         let frost = frost.clone();
