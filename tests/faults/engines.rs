@@ -62,15 +62,16 @@ impl Engines {
         }
     }
 
-    /// SIGSTOP for the server and all its sessions, or SIGCONT. Those that begin meanwhile cannot: it forks them.
-    pub fn signal_postgres(&self, signal: Signal) {
-        let Some(server) = self.postgres.as_ref().and_then(Server::pid) else { return };
+    /// SIGSTOP for the server and its sessions, or SIGCONT. False if there are none.
+    pub fn signal_postgres(&self, signal: Signal) -> bool {
+        let Some(server) = self.postgres.as_ref().and_then(Server::pid) else { return false };
+        // It may have ended.
+        let tell = |pid: i32| Pid::from_raw(pid).is_some_and(|pid| kill_process(pid, signal).is_ok());
+        // The server first: while it is stopped, no session begins.
+        let is_told = tell(server.cast_signed());
         let sessions = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
-        let sessions = sessions.split_whitespace().filter_map(|pid| pid.parse().ok());
-        for pid in iter::once(server.cast_signed()).chain(sessions).filter_map(Pid::from_raw) {
-            // It may have ended.
-            kill_process(pid, signal).unwrap_or_default();
-        }
+        let told: Vec<bool> = sessions.split_whitespace().map(|pid| pid.parse().is_ok_and(tell)).collect();
+        is_told && told.contains(&true)
     }
 
     pub fn kafka(&self) -> Option<Kafka> {
@@ -100,6 +101,8 @@ impl Engines {
 
 impl Drop for Engines {
     fn drop(&mut self) {
+        // A stopped session would never hear that it shall end.
+        self.signal_postgres(Signal::CONT);
         drop(self.postgres.take());
         let mut folders = vec![self.folder.clone()];
         if let Some(kafka) = self.kafka.take() {

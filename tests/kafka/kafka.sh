@@ -238,6 +238,8 @@ resume() { start "$@"; }
 
 stop() {
     signal TERM "$@"
+    # A frozen one hears it only when it wakes.
+    signal CONT "$@"
     wait_until_gone "$stop_seconds_max" "$@" && return
     say "not stopped after $stop_seconds_max s, killing"
     kill9 "$@"
@@ -248,7 +250,11 @@ kill9() {
     wait_until_gone "$stop_seconds_max" "$@" || die 'a killed broker is still there'
 }
 
-freeze() { signal STOP "$@"; }
+freeze() {
+    local n
+    for n in "$@"; do running_pid "$n" >/dev/null || die "broker $n does not run"; done
+    signal STOP "$@"
+}
 
 wake() {
     signal CONT "$@"
