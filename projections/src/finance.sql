@@ -80,10 +80,10 @@ comment on column finance.contract_status.last_repaid_on is 'Day of the last boo
 
 create view finance.settlements as
 select channel, batch_no, period_from, period_to, finance.yuan(gross_fen) as gross, finance.yuan(refunds_fen) as refunds,
-       finance.yuan(chargebacks_fen) as chargebacks, finance.yuan(fees_fen) as fees,
+       finance.yuan(chargebacks_fen) as chargebacks, finance.yuan(fees_fen) as fees, fees_borne_by,
        finance.yuan(carried_in_fen) as carried_in, finance.yuan(net_fen) as net, transactions,
        finance.yuan(received_fen) as received, finance.yuan(received_fen - greatest(net_fen, 0)) as difference,
-       bank_refs, partition || ':' || last_offset as position
+       paid_to, bank_refs, partition || ':' || last_offset as position
 from {schema}.settlement_batches;
 comment on view finance.settlements is 'Settlement batches: reported by the channel, received at the bank. 结算批次';
 comment on column finance.settlements.channel is 'Channel. 渠道';
@@ -94,11 +94,13 @@ comment on column finance.settlements.gross is 'Captured, yuan. 交易总额（�
 comment on column finance.settlements.refunds is 'Refunded, yuan. 退款总额（元）';
 comment on column finance.settlements.chargebacks is 'Charged back, yuan. 退单总额（元）';
 comment on column finance.settlements.fees is 'Fees, yuan. 手续费（元）';
+comment on column finance.settlements.fees_borne_by is 'Who bore the fees; as agreed: settlement_days. 手续费承担方';
 comment on column finance.settlements.carried_in is 'Negative net carried in, yuan. 上期结转（元）';
 comment on column finance.settlements.net is 'Net, yuan. 结算净额（元）';
 comment on column finance.settlements.transactions is 'Number of transactions. 笔数';
 comment on column finance.settlements.received is 'Received at the bank, yuan. 到账金额（元）';
 comment on column finance.settlements.difference is 'Received less reported, yuan; 0.00 is right. 差额（元）';
+comment on column finance.settlements.paid_to is 'Whose account it came to: us, or a school; as agreed: settlement_days.settles_to. 到账方';
 comment on column finance.settlements.bank_refs is 'The bank''s references. 银行流水号';
 comment on column finance.settlements.position is 'Where the log last changed this row. 日志位置';
 

@@ -185,7 +185,12 @@ async fn s06_an_uncertain_repayment_that_failed_after_all_is_refunded_once() -> 
 
 /// The terminals' channel settles what it captured on the first day, free of fees.
 async fn settle(stage: &Stage, gross: &str) -> Result<()> {
-    let (channel, day) = (POS.parse::<Name>()?, "2025-03-10".parse()?);
+    settle_through(stage, POS, gross, None).await
+}
+
+async fn settle_through(stage: &Stage, channel: &str, gross: &str, straight_to: Option<&str>) -> Result<()> {
+    let (source, day) = (format!("/channels/{channel}"), "2025-03-10".parse()?);
+    let channel = channel.parse::<Name>()?;
     let report = SettlementReported {
         channel: channel.clone(),
         batch_no: "1".into(),
@@ -202,15 +207,15 @@ async fn settle(stage: &Stage, gross: &str) -> Result<()> {
         net: gross.parse()?,
         transactions: 1,
     };
-    stage.tell(POS_SOURCE, &[Event::about_channel(POS_SOURCE, &channel, stage.now(), report)]).await?;
+    stage.tell(&source, &[Event::about_channel(&source, &channel, stage.now(), report)]).await?;
     let received = SettlementReceived {
         channel: channel.clone(),
         batch_no: "1".into(),
         bank_account: "settlement".parse()?,
-        bank_ref: "IN-1".into(),
+        bank_ref: format!("IN-{channel}"),
         value_date: "2025-03-11".parse()?,
         amount: yuan(gross)?,
-        straight_to: None,
+        straight_to: straight_to.map(str::parse).transpose()?,
         items: Vec::new(),
     };
     stage.tell(FINANCE, &[Event::about_channel(FINANCE, &channel, stage.now(), received)]).await?;
@@ -446,6 +451,14 @@ async fn the_terms_of_each_channel_stand_beside_what_it_is_to_settle() -> Result
             "unionpay-cqp beneficiary 0.40 school 99.60 2025-03-10 2025-03-23",
         ]
     );
+    // What they do stands there as they do it.
+    settle(&stage, "100.00").await?;
+    settle_through(&stage, CQP, "100.00", Some("school-1")).await?;
+    let sql =
+        "select concat_ws(' ', channel, fees_borne_by, received, paid_to) from finance.settlements order by channel";
+    let rows = stage.house.pool.get().await?.query(sql, &[]).await?;
+    let settled: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(settled, ["ums-pos operator 100.00 us", "unionpay-cqp operator 100.00 school-1"]);
     stage.close().await
 }
 

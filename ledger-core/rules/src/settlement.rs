@@ -27,7 +27,7 @@ impl SettlementBatch {
             Data::SettlementReported(data) => self.reported = Some(data.clone()),
             Data::SettlementReceived(data) => {
                 self.received.push(data.clone());
-                self.received.sort_by(|a, b| a.bank_ref.cmp(&b.bank_ref));
+                self.received.sort_by(|a, b| (&a.bank_account, &a.bank_ref).cmp(&(&b.bank_account, &b.bank_ref)));
             }
             other => debug_assert!(false, "{} is not about a settlement batch", other.event_type()),
         }

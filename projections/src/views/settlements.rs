@@ -1,6 +1,6 @@
 //! Settlements: what each batch of a channel says and brought, and what the ledger expects of each day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{store::Column, stream::StreamError};
 use postgres::{Transaction, types::Type};
@@ -8,8 +8,10 @@ use rules::{
     policy::{Policy, SettlesTo},
     settlement::{DayTotals, SettlementBatch, day_totals, period_of},
 };
-
-use schemas::Name;
+use schemas::{
+    Name,
+    events::{Bearer, SettlementReceived},
+};
 
 use super::{Table, last_offset};
 use crate::projector::State;
@@ -38,6 +40,9 @@ pub(crate) fn batch_columns() -> Vec<Column<SettlementBatch>> {
         Column::new("refunds_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.refunds.fen())),
         Column::new("chargebacks_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.chargebacks.fen())),
         Column::new("fees_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.fees.fen())),
+        Column::new("fees_borne_by", "text", |_, row| {
+            row.state.reported.as_ref().map(|r| r.fees_borne_by.unwrap_or(Bearer::Operator).as_str())
+        }),
         Column::new("carried_in_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.carried_in.fen())),
         Column::new("net_fen", "bigint", |_, row| row.state.reported.as_ref().map(|r| r.net.fen())),
         Column::new("transactions", "int", |_, row| {
@@ -47,6 +52,11 @@ pub(crate) fn batch_columns() -> Vec<Column<SettlementBatch>> {
         Column::new("bank_refs", "text", |_, row| {
             let refs: Vec<&str> = row.state.received.iter().map(|r| r.bank_ref.as_str()).collect();
             (!refs.is_empty()).then(|| refs.join(", "))
+        }),
+        Column::new("paid_to", "text", |_, row| {
+            let paid_to = |r: &SettlementReceived| r.straight_to.as_ref().map_or("us", Name::as_str).to_owned();
+            let paid_to: BTreeSet<String> = row.state.received.iter().map(paid_to).collect();
+            (!paid_to.is_empty()).then(|| paid_to.into_iter().collect::<Vec<_>>().join(", "))
         }),
     ]
 }

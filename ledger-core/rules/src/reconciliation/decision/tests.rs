@@ -113,6 +113,17 @@ fn a_payment_that_the_statement_has_under_an_order_of_ours_is_not_sent_back_as_n
 }
 
 #[test]
+fn a_payment_that_the_ledger_knows_is_not_posted_again() {
+    let mut channel = Channel::default();
+    channel.paid(1, "t1", "80.00", 10).file(10, "a", &[line("t1", "90.00")]);
+    let late = BreakDecision::LateCapturePosted { order: card_order(1), method: Method::Netbank };
+    for how in [late, BreakDecision::Refunded { method: Method::Netbank }] {
+        let refused = channel.resolve("t1", &how, &["li"]);
+        assert_eq!(refused, Err(BreakRefusal::NotUnknown(ReconciliationClass::AmountChannelOver)));
+    }
+}
+
+#[test]
 fn a_refund_is_not_posted() {
     let mut channel = Channel::default();
     channel.file(10, "a", &[refund_line("r1", "30.00")]);
