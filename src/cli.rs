@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use chrono::{DateTime, FixedOffset};
 use clap::{Parser, Subcommand};
 use producers::door::Source;
@@ -155,6 +155,7 @@ impl Cli {
         let agrees = match self.command {
             Command::Up { sandbox } => commands::up::run(config, sandbox).await.map(|()| true),
             Command::Run { roles } => commands::up::run_roles(config, &roles).await.map(|()| true),
+            Command::Demo { .. } if self.output != Output::Table => bail!("the demo shows tables; leave out --output"),
             Command::Demo { traffic: Some(rate), .. } => {
                 commands::demo::traffic::run(config, rate).await.map(|()| true)
             }

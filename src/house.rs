@@ -1,13 +1,17 @@
 //! The house: one log, one Postgres, and what every role needs from them.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use data_encoding::HEXLOWER;
 use deadpool_postgres::Pool;
 use engine::{
     clock::Clock,
-    log::{Log, TopicSpec},
+    log::{Log, LogError, TopicSpec},
     postgres::server::Server,
 };
 use producers::{
@@ -73,6 +77,49 @@ impl House {
         match config.log.as_str() {
             "postgres" => Self::existing(config, clock).await,
             _ => Self::open(config, clock).await,
+        }
+    }
+
+    /// As [`House::existing`], for who reads the views: those of another log are refused.
+    pub async fn with_its_views(config: Config, clock: Clock) -> Result<Self> {
+        let house = Self::existing(config, clock).await?;
+        house.tell_of_old_views().await?;
+        Ok(house)
+    }
+
+    /// Says how far the views are behind their log, unless they catch up within a second. Views of another log are an
+    /// error.
+    pub async fn tell_of_old_views(&self) -> Result<()> {
+        let (log, topic) = (self.log.clone(), self.events_topic().to_owned());
+        let found = tokio::task::spawn_blocking(move || Ok((log.describe(&topic)?.identity, log.ends(&topic)?)));
+        let (identity, ends) = match found.await? {
+            Ok(found) => found,
+            Err(LogError::TopicMissing(topic)) => (format!("one without {topic}"), Vec::new()),
+            Err(error @ LogError::Unavailable(_)) => {
+                eprintln!("whether the views are at the end of the log is not known: {error}");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let views = projections::report::active_schema(&self.pool.get().await?).await?;
+        let projection = views.clone();
+        self.with_client("ledger", move |client| Ok(engine::stream::check_log(client, &projection, &identity)?))
+            .await?;
+        let until = Instant::now() + Duration::from_secs(1);
+        loop {
+            let behind = engine::stream::progress(&self.pool, &views).await?.behind(&ends);
+            if behind == 0 {
+                return Ok(());
+            }
+            let (readers, _) = engine::stream::held(&self.pool, &views).await?;
+            if readers == 0 || Instant::now() >= until {
+                eprintln!(
+                    "the views are {behind} events behind the log; a projector brings them up to date: `ledger up`, or \
+                     `ledger run projector`"
+                );
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -237,8 +284,10 @@ pub fn client_token(clients: &[Client], source: &Source) -> Result<String> {
 
 /// Brings every table up to date; several processes may do so at once.
 fn migrate(postgres_url: &str) -> Result<()> {
-    let mut client =
-        engine::postgres::connect(postgres_url, "ledger migrations").context("Postgres cannot be reached")?;
+    let mut client = engine::postgres::connect(postgres_url, "ledger migrations").with_context(|| {
+        let url = crate::config::mask_password(postgres_url);
+        format!("Postgres cannot be reached at {url}, of LEDGER_POSTGRES_URL or the data folder")
+    })?;
     for (set, migrations) in
         [("engine", engine::MIGRATIONS), ("producers", producers::MIGRATIONS), ("projections", projections::MIGRATIONS)]
     {

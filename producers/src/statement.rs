@@ -82,7 +82,7 @@ pub enum StatementError {
     Empty,
     #[error("its heading is not text in the character set {0}")]
     Heading(Charset),
-    #[error("its heading has no column {0:?}, which the settings [statements.<channel>] name")]
+    #[error("its heading has no column {0:?}, which its settings name")]
     Column(String),
     #[error("{}", list(.0))]
     Lines(Vec<Rejected>),

@@ -271,7 +271,7 @@ comment on column finance.breaks.subject is 'Order or contract; of a difference 
 comment on column finance.breaks.detail is 'Detail. 说明';
 comment on column finance.breaks.amount is 'Money in question, yuan; of a difference with a statement, what the channel has beyond the ledger. 涉及金额（元）；对账差异为渠道减账面';
 comment on column finance.breaks.grace_until is 'Until when it may stand. 宽限至';
-comment on column finance.breaks.open is 'Whether its grace is over. 是否未决';
+comment on column finance.breaks.open is 'Whether its grace is over, so that it waits for somebody. 宽限期已过、待处理';
 
 create view finance.dead_letters as
 select partition || ':' || "offset" as position, recorded_at, key, code, detail, bytes, resolved_at, resolution
@@ -287,7 +287,7 @@ comment on column finance.dead_letters.resolved_at is 'When a person had dealt w
 comment on column finance.dead_letters.resolution is 'What was found and done. 处理说明';
 
 create view finance.progress with (security_barrier) as
-select partition, next_offset, log_time from engine.fence where projection = '{schema}';
+select partition, next_offset, nullif(log_time, 'epoch') as log_time from engine.fence where projection = '{schema}';
 comment on view finance.progress is 'How far the reports have come, by partition of the log. 报表进度';
 comment on column finance.progress.partition is 'Partition. 分区';
 comment on column finance.progress.next_offset is 'The next offset to be read. 下一偏移';

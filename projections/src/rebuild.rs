@@ -103,8 +103,8 @@ impl Rebuild {
         Lane::new(config, self.log.clone(), Clock::System, projector, self.stop.clone()).run()
     }
 
-    /// Lets another generation catch up with the live one, and shows it in one transaction. Live projectors notice and
-    /// go on with it.
+    /// Lets another generation read the log to its end, and shows it in one transaction. Live projectors notice and go on
+    /// with it.
     pub fn swap(&self, client: &mut Client, next: &Generation) -> Result<(), StreamError> {
         let live = Generation::active(client)?;
         if live == *next {
@@ -112,7 +112,7 @@ impl Rebuild {
         }
         next.create_indexes(client)?;
         // Most of it while the live one goes on.
-        self.fill(next, offsets(client, &live)?)?;
+        self.fill(next, self.log.ends(&self.topic)?)?;
         let mut tx = client.transaction()?;
         // From here on the live fence stands still. Lanes lock its rows in no order of their own, but they only start over.
         tx.query(
@@ -122,7 +122,7 @@ impl Rebuild {
         if !live.is_shown(&mut tx)? {
             return Err(StreamError::Passing("another generation was shown meanwhile; try again".to_owned()));
         }
-        self.fill(next, offsets(&mut tx, &live)?)?;
+        self.fill(next, self.log.ends(&self.topic)?)?;
         // Lanes that have nothing to do notice, too.
         tx.execute(
             "update engine.fence set owner = null, lease_until = null where projection = $1",

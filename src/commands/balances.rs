@@ -54,7 +54,7 @@ impl UpTo {
 }
 
 pub async fn run(config: Config, as_of: Option<UpTo>, output: Output) -> Result<()> {
-    let house = House::existing(config, Clock::System).await?;
+    let house = House::with_its_views(config, Clock::System).await?;
     let balances = match as_of {
         None => report::balances(&house.pool).await?,
         Some(as_of) => {

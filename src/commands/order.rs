@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub async fn run(config: Config, order_id: &OrderId, output: Output) -> Result<()> {
-    let house = House::existing(config, Clock::System).await?;
+    let house = House::with_its_views(config, Clock::System).await?;
     let Some(order) = report::find_order(&house.pool, order_id.as_str()).await? else {
         bail!("no event of {order_id} has reached the views; check the number, and that a projector runs");
     };

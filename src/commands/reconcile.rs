@@ -129,14 +129,17 @@ async fn compare(config: Config, channel: &Name, file: Option<(NaiveDate, &Path)
     let json = json!({
         "channel": channel, "statement": read, "matched": matched, "appended": appended, "breaks": breaks,
     });
-    print(output, &rows(&open), &json)
+    print(output, &rows(&open), &json)?;
+    house.tell_of_old_views().await
 }
 
 fn read(config: &Config, channel: &Name, date: NaiveDate, file: &Path) -> Result<Statement> {
     let name = file.file_name().and_then(|name| name.to_str()).context("the file needs a name")?;
     let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let format = config.statements.get(channel).cloned().unwrap_or_default();
-    statement::read(&bytes, date, name, &format).with_context(|| format!("{} was not taken", file.display()))
+    statement::read(&bytes, date, name, &format).with_context(|| {
+        format!("{} was not taken, as it is to be as [statements.{channel}] says or as by default", file.display())
+    })
 }
 
 /// Every open break of the channel.
@@ -194,5 +197,6 @@ async fn resolve(config: Config, action: Action, output: Output) -> Result<()> {
         rows.push([event.data.event_type().to_owned(), event.subject.clone()]);
     }
     let json: Vec<_> = appended.iter().map(schemas::Event::to_structured).collect();
-    print(output, &rows, &json!({ "events": json }))
+    print(output, &rows, &json!({ "events": json }))?;
+    house.tell_of_old_views().await
 }

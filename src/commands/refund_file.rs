@@ -30,7 +30,7 @@ pub async fn run(config: Config, channel: &Name, file: Option<&Path>) -> Result<
         println!("{}", rows(&waiting));
         match waiting.is_empty() {
             true => eprintln!("no refund of {channel} waits"),
-            false => eprintln!("these wait; name a file to export them"),
+            false => eprintln!("these wait; --file exports them to one"),
         }
         return Ok(());
     };

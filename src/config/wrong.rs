@@ -15,7 +15,12 @@ pub fn settings(read: &Figment, error: Error) -> anyhow::Error {
 
 /// As the environment and as TOML spell it.
 pub fn name(path: &[&str]) -> String {
-    format!("LEDGER_{} (in TOML: {})", path.join("__").to_uppercase(), path.join("."))
+    let toml = path.join(".");
+    // No shell takes a variable with a hyphen.
+    if toml.contains('-') {
+        return toml;
+    }
+    format!("LEDGER_{} (in TOML: {toml})", path.join("__").to_uppercase())
 }
 
 fn setting(read: &Figment, error: &Error) -> String {

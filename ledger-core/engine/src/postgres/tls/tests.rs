@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    env, fs,
+    fs,
     fs::Permissions,
     net::TcpListener,
     os::unix::fs::{PermissionsExt, chown},
@@ -21,7 +21,11 @@ use crate::{
     log::{LogError, open},
     postgres::{
         connect, explain, pool,
-        server::{BINARIES_VARIABLE, Server, account::Account, binaries::Binaries},
+        server::{
+            Server,
+            account::Account,
+            binaries::{self, Binaries},
+        },
     },
 };
 
@@ -130,7 +134,7 @@ impl Listening {
         certificates(place, &data, &account);
         fs::write(&hba, "host all all samehost scram-sha-256\n").unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let chosen = env::var_os(BINARIES_VARIABLE).map(PathBuf::from);
+        let chosen = binaries::chosen();
         let postgres = Binaries::find(chosen.as_deref(), None, &account).unwrap().folder.join("postgres");
         let mut command = account.command(&postgres, place, Signal::QUIT);
         command.arg("-D").arg(&data).args(["-c", "listen_addresses=localhost", "-c", "unix_socket_directories="]);
