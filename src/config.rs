@@ -149,6 +149,19 @@ impl Config {
             "{} is the key of every token, so it has at least {SECRET_MIN} characters; `openssl rand -hex 32` makes one",
             wrong::name(&["secret"])
         );
+        for client in &self.door.clients {
+            ensure!(
+                client.token.is_empty() || client.token.len() >= SECRET_MIN,
+                "the token of {} in {} can be guessed; it has at least {SECRET_MIN} characters",
+                client.name,
+                wrong::name(&["door", "clients"])
+            );
+        }
+        ensure!(
+            self.policy.in_flight_ttl_s > 0,
+            "{} is how long one may pay, so at least a second",
+            wrong::name(&["policy", "in_flight_ttl_s"])
+        );
         ensure!(self.lanes > 0, "{} is how many work at once, so at least 1", wrong::name(&["lanes"]));
         engine::log::check(&self.log).with_context(|| format!("{} cannot be used", wrong::name(&["log"])))?;
         let takes = wrong::name(&["postgres_url"])
@@ -233,6 +246,8 @@ pub struct Flags {
 
 #[cfg(test)]
 mod tests {
+    use producers::door::Client;
+
     use super::*;
 
     #[test]
@@ -280,6 +295,16 @@ mod tests {
         let refused = told("short").unwrap_err();
         assert!(refused.contains("LEDGER_SECRET") && !refused.contains("short"), "{refused}");
         told(&"s".repeat(SECRET_MIN)).unwrap();
+
+        let mut config = Config::default();
+        let source = "/channels/ums-pos".parse().unwrap();
+        config.door.clients.push(Client { name: "pos".into(), token: "t0p".into(), sources: vec![source] });
+        let refused = config.check().unwrap_err().to_string();
+        assert!(refused.contains("token of pos") && !refused.contains("t0p"), "{refused}");
+        config.door.clients[0].token = "t".repeat(SECRET_MIN);
+        config.check().unwrap();
+        config.policy.in_flight_ttl_s = 0;
+        assert!(config.check().unwrap_err().to_string().contains("LEDGER_POLICY__IN_FLIGHT_TTL_S"));
     }
 
     #[test]
