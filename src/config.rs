@@ -145,23 +145,26 @@ impl Config {
     /// What could be read, but not be used later.
     fn check(&self) -> Result<()> {
         ensure!(
-            self.secret.is_empty() || self.secret.len() >= SECRET_MIN,
+            self.secret.is_empty() || self.secret.trim().len() >= SECRET_MIN,
             "{} is the key of every token, so it has at least {SECRET_MIN} characters; `openssl rand -hex 32` makes one",
             wrong::name(&["secret"])
         );
         for client in &self.door.clients {
             ensure!(
-                client.token.is_empty() || client.token.len() >= SECRET_MIN,
+                client.token.is_empty() || client.token.trim().len() >= SECRET_MIN,
                 "the token of {} in {} can be guessed; it has at least {SECRET_MIN} characters",
                 client.name,
                 wrong::name(&["door", "clients"])
             );
         }
-        ensure!(
-            self.policy.in_flight_ttl_s > 0,
-            "{} is how long one may pay, so at least a second",
-            wrong::name(&["policy", "in_flight_ttl_s"])
-        );
+        let Policy { in_flight_ttl_s, top_up_ttl_s, fee_payment_ttl_s, .. } = self.policy;
+        for (name, ttl) in [
+            ("in_flight_ttl_s", in_flight_ttl_s),
+            ("top_up_ttl_s", top_up_ttl_s),
+            ("fee_payment_ttl_s", fee_payment_ttl_s),
+        ] {
+            ensure!(ttl > 0, "{} is how long one may pay, so at least a second", wrong::name(&["policy", name]));
+        }
         ensure!(self.lanes > 0, "{} is how many work at once, so at least 1", wrong::name(&["lanes"]));
         engine::log::check(&self.log).with_context(|| format!("{} cannot be used", wrong::name(&["log"])))?;
         let takes = wrong::name(&["postgres_url"])

@@ -61,6 +61,24 @@ impl Generation {
         Ok(Self::tables().filter(|table| present.iter().all(|name| name != table)).collect())
     }
 
+    /// The columns that it lacks, or has with another type, although it has their table.
+    pub fn missing_columns(&self, client: &mut Client) -> Result<Vec<String>, Error> {
+        // The tables as this program makes them, for as long as it takes to look.
+        let mut tx = client.transaction()?;
+        make_tables(&mut tx, "pg_temp")?;
+        let rows = tx.query(
+            "select c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+             join pg_class own on own.relname = c.relname and own.relnamespace = to_regnamespace($1)
+             where c.relnamespace = pg_my_temp_schema() and c.relkind = 'r' and a.attnum > 0
+               and not exists (select from pg_attribute o where o.attrelid = own.oid and o.attname = a.attname
+                               and o.atttypid = a.atttypid and not o.attisdropped)
+             order by 1",
+            &[&self.schema],
+        )?;
+        tx.rollback()?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     /// Every generation, the oldest first.
     pub fn list(client: &mut impl GenericClient) -> Result<Vec<Listed>, Error> {
         let sql = "select id, active, created_at,
@@ -111,13 +129,8 @@ impl Generation {
             &[],
         )?;
         let next = Self::new(row.get(0));
-        tx.batch_execute(&format!("create schema {0}; set local search_path to {0}", next.schema))?;
-        for table in TABLES {
-            tx.batch_execute(table.ddl)?;
-        }
-        for ddl in State::ddl(&next.schema) {
-            tx.batch_execute(&ddl)?;
-        }
+        tx.batch_execute(&format!("create schema {}", next.schema))?;
+        make_tables(tx, &next.schema)?;
         Ok(next)
     }
 
@@ -161,6 +174,14 @@ impl Generation {
         tx.commit()?;
         Ok(dropped == 1)
     }
+}
+
+fn make_tables(tx: &mut Transaction<'_>, schema: &str) -> Result<(), Error> {
+    tx.batch_execute(&format!("set local search_path to {schema}"))?;
+    for table in TABLES {
+        tx.batch_execute(table.ddl)?;
+    }
+    State::ddl(schema).iter().try_for_each(|ddl| tx.batch_execute(ddl))
 }
 
 /// The chart as rows of SQL; its words are constants of ours without quotes.

@@ -28,6 +28,8 @@ pub struct Projector {
     policy: Policy,
     /// Whether to end when another generation is shown; a rebuild works on one that is not shown yet.
     only_while_shown: bool,
+    /// Whether its tables are known to be those of this program.
+    fits: bool,
     state: State,
 }
 
@@ -95,7 +97,7 @@ pub(crate) struct DeadLetter {
 impl Projector {
     pub fn new(generation: Generation, policy: Policy, only_while_shown: bool) -> Self {
         let state = State::new(generation.schema());
-        Self { generation, policy, only_while_shown, state }
+        Self { generation, policy, only_while_shown, fits: false, state }
     }
 }
 
@@ -261,7 +263,8 @@ impl Projector {
     fn outdated(&self, why: &str) -> StreamError {
         let schema = self.generation.schema();
         StreamError::Fatal(format!(
-            "the views in {schema} were made by another version of the program ({why}); run `ledger rebuild`"
+            "the views in {schema} were made by another version of the program ({why}); run `ledger rebuild`, to which \
+             what this version adds is a difference to accept"
         ))
     }
 
@@ -292,10 +295,17 @@ impl Handler for Projector {
         self.check_shown(client)?;
         // The views name their tables without it.
         client.batch_execute(&format!("set search_path to {}", self.generation.schema()))?;
-        match &*self.generation.missing_tables(client)? {
-            [] => Ok(()),
-            missing => Err(self.outdated(&format!("it lacks {}", missing.join(", ")))),
+        if !self.fits {
+            let missing = match &*self.generation.missing_tables(client)? {
+                [] => self.generation.missing_columns(client)?.join(", "),
+                tables => tables.join(", "),
+            };
+            if !missing.is_empty() {
+                return Err(self.outdated(&format!("it lacks {missing}")));
+            }
+            self.fits = true;
         }
+        Ok(())
     }
 
     fn apply(&mut self, tx: &mut Transaction<'_>, batch: &Batch) -> Result<(), StreamError> {

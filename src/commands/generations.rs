@@ -82,6 +82,7 @@ pub async fn drop(config: Config, which: Dropped) -> Result<()> {
 pub async fn show(config: Config, id: i32) -> Result<()> {
     let house = House::existing(config, Clock::System).await?;
     let rebuild = rebuild::work(&house);
+    let _turn = rebuild::turn(&house).await?;
     house
         .with_client("ledger generations", move |client| {
             let generation = find(client, id)?;

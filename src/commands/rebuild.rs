@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use anyhow::Result;
-use engine::{clock::Clock, stream::Stop};
+use engine::{clock::Clock, postgres::Turn, stream::Stop};
 use indicatif::ProgressBar;
 use projections::{
     generation::Generation,
@@ -28,10 +28,16 @@ pub fn work(house: &House) -> Rebuild {
     }
 }
 
+/// Who builds or shows a generation does so alone: two that fill the same one would wait for each other.
+pub async fn turn(house: &House) -> Result<Turn> {
+    Ok(Turn::of(&house.pool, "generations of views").await?)
+}
+
 /// False when the rebuilt views differ and are not shown.
 pub async fn run(config: Config, accept_differences: bool, output: Output) -> Result<bool> {
     let house = House::existing(config, Clock::System).await?;
     let rebuild = work(&house);
+    let _turn = turn(&house).await?;
     eprintln!("building every view anew from offset 0");
     let work = house.with_client("ledger rebuild", move |client| {
         let rebuilt = rebuild.run(client)?;

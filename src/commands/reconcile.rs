@@ -109,7 +109,7 @@ async fn compare(config: Config, channel: &Name, file: Option<(NaiveDate, &Path)
         channels.keys().map(Name::as_str).collect::<Vec<_>>().join(", ")
     );
     let statement = file.map(|(date, file)| read(&config, channel, date, file)).transpose()?;
-    let house = House::existing(config, Clock::System).await?;
+    let house = House::with_its_views(config, Clock::System).await?;
     let found = house.reconciler().reconcile(channel, statement.as_ref(), &house.config.policy).await?;
     let (books, appended) = (found.books, found.appended);
     let open = books.open_breaks();
@@ -129,8 +129,7 @@ async fn compare(config: Config, channel: &Name, file: Option<(NaiveDate, &Path)
     let json = json!({
         "channel": channel, "statement": read, "matched": matched, "appended": appended, "breaks": breaks,
     });
-    print(output, &rows(&open), &json)?;
-    house.tell_of_old_views().await
+    print(output, &rows(&open), &json)
 }
 
 fn read(config: &Config, channel: &Name, date: NaiveDate, file: &Path) -> Result<Statement> {
@@ -189,7 +188,7 @@ async fn resolve(config: Config, action: Action, output: Output) -> Result<()> {
             bail!("--order and --method are of a payment that is posted; here nothing is")
         }
     };
-    let house = House::existing(config, Clock::System).await?;
+    let house = House::with_its_views(config, Clock::System).await?;
     let policy = &house.config.policy;
     let appended = house.reconciler().resolve(&channel, occurrence, &how, &approvers, policy).await?;
     let mut rows = Rows::new(&["event", "subject"], &[]);
@@ -197,6 +196,5 @@ async fn resolve(config: Config, action: Action, output: Output) -> Result<()> {
         rows.push([event.data.event_type().to_owned(), event.subject.clone()]);
     }
     let json: Vec<_> = appended.iter().map(schemas::Event::to_structured).collect();
-    print(output, &rows, &json!({ "events": json }))?;
-    house.tell_of_old_views().await
+    print(output, &rows, &json!({ "events": json }))
 }

@@ -24,7 +24,7 @@ pub async fn run(config: Config, channel: &Name, file: Option<&Path>) -> Result<
             names => format!("those that do: {names}"),
         }
     );
-    let house = House::existing(config, Clock::System).await?;
+    let house = House::with_its_views(config, Clock::System).await?;
     let Some(file) = file else {
         let waiting = refund_file::waiting(&house.pool, channel).await?;
         println!("{}", rows(&waiting));

@@ -51,6 +51,16 @@ impl AfterTheDay {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// With another log, nothing is said about these views, and nothing appended.
+    fn refuses_elsewhere(&self, arguments: &[&str]) -> Result<()> {
+        let mut elsewhere = Self { variables: self.variables.clone() };
+        elsewhere.variables.push(("LEDGER_TOPIC_PREFIX", "another".to_owned()));
+        let refused = elsewhere.run(arguments, b"")?;
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(!refused.status.success() && refused.stdout.is_empty() && told.contains("point them back"), "{told}");
+        Ok(())
+    }
+
     fn json(&self, arguments: &[&str]) -> Result<Value> {
         Ok(serde_json::from_str(&self.says(&[arguments, &["--output", "json"]].concat(), b"")?)?)
     }
@@ -121,13 +131,7 @@ async fn what_is_replayed_can_be_published_again_and_changes_no_figure() -> Resu
         told.contains(&format!("line {}", all.len() + 1)) && told.contains(&format!("appended {},", all.len())),
         "{told}"
     );
-    let elsewhere = Command::new(env!("CARGO_BIN_EXE_ledger"))
-        .arg("balances")
-        .envs(day.variables.iter().map(|(name, value)| (name, value)))
-        .env("LEDGER_TOPIC_PREFIX", "another")
-        .output()?;
-    let told = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
-    assert!(!elsewhere.status.success() && told.contains("point them back"), "{told}");
+    day.refuses_elsewhere(&["balances"])?;
     // No projector runs.
     let behind = || -> Result<bool> {
         let told = day.run(&["balances"], b"")?.stderr;
@@ -137,6 +141,12 @@ async fn what_is_replayed_can_be_published_again_and_changes_no_figure() -> Resu
     // A rebuild reads the doubled log from its beginning to its end and shows what it makes of it.
     day.says(&["rebuild"], b"")?;
     assert!(!behind()?);
+    assert_eq!(day.json(&["balances"])?, before);
+    // Two at once take turns.
+    std::thread::scope(|scope| {
+        let show = || day.says(&["generations", "--show", "1"], b"");
+        [scope.spawn(show), scope.spawn(show)].into_iter().try_for_each(|shown| shown.join().unwrap().map(drop))
+    })?;
     assert_eq!(day.json(&["balances"])?, before);
     let generations = day.says(&["generations"], b"")?;
     assert!(generations.contains(" 0:") && generations.contains(" 1:"), "{generations}");
@@ -166,6 +176,7 @@ async fn a_statement_is_compared_with_the_ledger_and_its_breaks_are_settled_by_p
     writeln!(text, "number,amount,fee,order,kind\nU1,30.00,,TEL-1,payment\nU2,5.00,,,refund")?;
     let path = file.path().to_str().context("a path")?;
     let compare = ["reconcile", "--channel", "ums-pos", "--date", "2025-03-10", path];
+    day.refuses_elsewhere(&compare)?;
     let table = day.says(&compare, b"")?;
     let row = |word: &str| table.lines().find(|line| line.contains(word)).unwrap_or_default();
     assert!(["unknown_order", "TEL-1", "30.00"].iter().all(|word| row("U1").contains(word)), "{table}");

@@ -76,7 +76,7 @@ async fn rebuilt(stage: &Stage) -> Result<Rebuilt> {
 async fn views_of_an_older_version_stop_the_projector_until_a_rebuild_has_made_them_anew() -> Result<()> {
     for (older, when_it_runs, when_it_starts, lacks_the_table) in [
         ("drop table views_g1.journal cascade", "\"journal\" does not exist", "it lacks journal", true),
-        ("alter table views_g1.journal drop column owner cascade", "field count", "field count", false),
+        ("alter table views_g1.journal drop column owner cascade", "field count", "it lacks journal.owner", false),
     ] {
         let mut stage = Stage::open(ledger_tests::config().await?, demo::start_of_day()?).await?;
         demo::play_one_more(&stage).await?;

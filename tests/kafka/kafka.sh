@@ -250,13 +250,18 @@ kill9() {
     wait_until_gone "$stop_seconds_max" "$@" || die 'a killed broker is still there'
 }
 
-freeze() {
+need_running() {
     local n
     for n in "$@"; do running_pid "$n" >/dev/null || die "broker $n does not run"; done
+}
+
+freeze() {
+    need_running "$@"
     signal STOP "$@"
 }
 
 wake() {
+    need_running "$@"
     signal CONT "$@"
     wait_until_answering "$@"
 }

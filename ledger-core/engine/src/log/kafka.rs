@@ -174,21 +174,25 @@ impl ClientContext for Context {
         forward(level, facility, message);
     }
 
-    /// While a broker is away, each client says so every second; one line in half a minute is enough.
     fn error(&self, error: KafkaError, reason: &str) {
-        static TOLD: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
-        let (now, text) = (Instant::now(), error.to_string());
-        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(&text).is_some_and(|last| now - *last < Duration::from_secs(30)) {
-            tracing::debug!(target: "librdkafka", "{text}: {reason}");
-        } else {
-            tracing::warn!(target: "librdkafka", "{text}: {reason}");
-            told.insert(text, now);
-        }
+        warn(&error.to_string(), reason);
     }
 }
 
 impl ConsumerContext for Context {}
+
+/// While a broker is away, each client says so every second; one line of a kind in half a minute is enough.
+fn warn(kind: &str, message: &str) {
+    static TOLD: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+    let now = Instant::now();
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.get(kind).is_some_and(|last| now - *last < Duration::from_secs(30)) {
+        tracing::debug!(target: "librdkafka", "{kind}: {message}");
+    } else {
+        tracing::warn!(target: "librdkafka", "{kind}: {message}");
+        told.insert(kind.to_owned(), now);
+    }
+}
 
 fn forward(level: RDKafkaLogLevel, facility: &str, message: &str) {
     // The URL's settings go to all clients, so some are not for this one.
@@ -198,7 +202,7 @@ fn forward(level: RDKafkaLogLevel, facility: &str, message: &str) {
     use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
     match level {
         // librdkafka calls a broker that is away an error; it reconnects by itself, so for us it is a warning.
-        Emerg | Alert | Critical | Error | Warning => tracing::warn!(target: "librdkafka", "{facility}: {message}"),
+        Emerg | Alert | Critical | Error | Warning => warn(facility, message),
         Notice | Info => tracing::info!(target: "librdkafka", "{facility}: {message}"),
         Debug => tracing::debug!(target: "librdkafka", "{facility}: {message}"),
     }

@@ -188,7 +188,8 @@ impl<H: Handler> Lane<H> {
             let started = Instant::now();
             let result = Session::open(&self.config, &*self.log).and_then(|mut session| {
                 let worked = session.work(&mut self);
-                if matches!(worked, Err(StreamError::Superseded)) {
+                // Nobody need wait for the lease of a worker that goes away; nor does this lane, when it starts over.
+                if matches!(worked, Err(StreamError::Superseded | StreamError::Fenced)) {
                     session.fence.release(&mut session.client)?;
                 }
                 worked
