@@ -12,6 +12,7 @@ use rdkafka::{
         AdminClient, AdminOptions, AlterConfig, ConfigEntry, ConfigSource, NewTopic, ResourceSpecifier,
         TopicReplication,
     },
+    consumer::Consumer as _,
     error::RDKafkaErrorCode,
 };
 
@@ -33,11 +34,12 @@ pub(super) fn describe(settings: &Settings, queries: &Queries, topic: &str) -> R
 /// `kafka:<cluster>/<topic id>`. Clusters before Kafka 2.8 know no topic ids; there the name stands in, so a topic made
 /// anew is not noticed.
 fn identity(queries: &Queries, topic: &str) -> Result<String, LogError> {
-    let cluster = queries
+    let consumer = queries.consumer();
+    let cluster = consumer
         .client()
         .fetch_cluster_id(ANSWER_WAIT)
         .ok_or_else(|| LogError::Unavailable("no cluster id".to_owned()))?;
-    let topic = match native::topic_id(queries.client(), topic, ANSWER_WAIT).map_err(|code| refused(topic, code))? {
+    let topic = match native::topic_id(consumer.client(), topic, ANSWER_WAIT).map_err(|code| refused(topic, code))? {
         Some(id) => id,
         None => format!("name/{topic}"),
     };

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     thread,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 
 use super::{ANSWER_WAIT, Context, LogError, Settings, asked, misconfigured, refused};
@@ -19,7 +19,8 @@ use super::{ANSWER_WAIT, Context, LogError, Settings, asked, misconfigured, refu
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 pub(super) struct Queries {
-    consumer: BaseConsumer<Context>,
+    settings: Settings,
+    consumer: RwLock<Arc<BaseConsumer<Context>>>,
     /// Partition counts never change, so each topic's is asked for once.
     partitions: RwLock<HashMap<String, i32>>,
 }
@@ -34,12 +35,24 @@ pub(super) struct Shape {
 
 impl Queries {
     pub(super) fn new(settings: &Settings) -> Result<Self, LogError> {
-        let consumer = settings.client(&[], &[]).create_with_context(Context).map_err(misconfigured)?;
-        Ok(Self { consumer, partitions: RwLock::default() })
+        let consumer = RwLock::new(Arc::new(new_consumer(settings)?));
+        Ok(Self { settings: settings.clone(), consumer, partitions: RwLock::default() })
     }
 
-    pub(super) fn client(&self) -> &rdkafka::client::Client<Context> {
-        self.consumer.client()
+    pub(super) fn consumer(&self) -> Arc<BaseConsumer<Context>> {
+        Arc::clone(&self.consumer.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A broker that is alone, and was frozen for longer than its session, says for a moment that the cluster has no
+    /// broker. librdkafka then forgets every address, those of the URL too, and never asks again
+    /// (confluentinc/librdkafka#5301). So a client that reaches nobody is replaced.
+    fn replace(&self, lost: &Arc<BaseConsumer<Context>>) {
+        let mut current = self.consumer.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, lost)
+            && let Ok(new) = new_consumer(&self.settings)
+        {
+            *current = Arc::new(new);
+        }
     }
 
     pub(super) fn known_partitions(&self, topic: &str) -> Option<i32> {
@@ -61,8 +74,14 @@ impl Queries {
     }
 
     pub(super) fn shape(&self, topic: &str) -> Result<Shape, LogError> {
-        self.take_events();
-        let metadata = self.consumer.fetch_metadata(Some(topic), ANSWER_WAIT).map_err(|error| asked(topic, &error))?;
+        let consumer = self.consumer();
+        take_events(&consumer);
+        let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WAIT).map_err(|error| {
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) {
+                self.replace(&consumer);
+            }
+            asked(topic, &error)
+        })?;
         let Some(found) = metadata.topics().first() else { return Err(LogError::TopicMissing(topic.to_owned())) };
         if let Some(code) = found.error() {
             return Err(refused(topic, code.into()));
@@ -106,7 +125,7 @@ impl Queries {
     }
 
     fn offsets_now(&self, topic: &str, at: Offset) -> Result<Vec<Option<i64>>, LogError> {
-        self.take_events();
+        take_events(&self.consumer());
         let partitions = self.partitions(topic)?;
         let listed = self.list(topic, partitions, at).inspect_err(|_| self.forget(topic))?;
         let offset = |partition| match listed.find_partition(topic, partition) {
@@ -125,13 +144,17 @@ impl Queries {
             for partition in 0..partitions {
                 wanted.add_partition_offset(topic, partition, at)?;
             }
-            self.consumer.offsets_for_times(wanted, ANSWER_WAIT)
+            self.consumer().offsets_for_times(wanted, ANSWER_WAIT)
         };
         ask().map_err(|error| asked(topic, &error))
     }
+}
 
-    /// Log lines and errors wait in the client's queue until somebody polls; nobody else does.
-    fn take_events(&self) {
-        while self.consumer.poll(Duration::ZERO).is_some() {}
-    }
+fn new_consumer(settings: &Settings) -> Result<BaseConsumer<Context>, LogError> {
+    settings.client(&[], &[]).create_with_context(Context).map_err(misconfigured)
+}
+
+/// Log lines and errors wait in the client's queue until somebody polls; nobody else does.
+fn take_events(consumer: &BaseConsumer<Context>) {
+    while consumer.poll(Duration::ZERO).is_some() {}
 }
