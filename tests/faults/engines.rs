@@ -67,11 +67,11 @@ impl Engines {
         let Some(server) = self.postgres.as_ref().and_then(Server::pid) else { return false };
         // It may have ended.
         let tell = |pid: i32| Pid::from_raw(pid).is_some_and(|pid| kill_process(pid, signal).is_ok());
-        // The server first: while it is stopped, no session begins.
-        let is_told = tell(server.cast_signed());
+        // The server is stopped first and woken last: meanwhile no session begins or ends, and the list is whole.
+        let stopped = signal == Signal::STOP && tell(server.cast_signed());
         let sessions = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
         let told: Vec<bool> = sessions.split_whitespace().map(|pid| pid.parse().is_ok_and(tell)).collect();
-        is_told && told.contains(&true)
+        (stopped || tell(server.cast_signed())) && told.contains(&true)
     }
 
     pub fn kafka(&self) -> Option<Kafka> {
