@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -35,10 +35,17 @@ use reader::KafkaReader;
 /// How long a question to the cluster may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
+/// A client that has lost all brokers, and for this long delivered or read nothing since, is replaced by another.
+///
+/// A broker that is alone, and was frozen for longer than its session, says for a moment that the cluster has no broker.
+/// librdkafka then forgets every address, those of the URL too, and may never ask again (confluentinc/librdkafka#5301).
+/// It finds a living broker again within a second, see `reconnect.backoff.max.ms`.
+const LOST_AFTER: Duration = Duration::from_secs(5);
+
 pub struct KafkaLog {
     settings: Settings,
     queries: Arc<Queries>,
-    appender: Appender,
+    appender: Arc<Appender>,
 }
 
 impl KafkaLog {
@@ -166,8 +173,27 @@ fn needs_tls<'a>((key, value): (&'a String, &String)) -> Option<&'a str> {
     needs.then_some(key)
 }
 
-/// Passes on what librdkafka has to say.
-struct Context;
+/// Passes on what librdkafka has to say, and knows whether the client reaches anybody.
+#[derive(Default)]
+struct Context {
+    /// When the last broker was lost, unless a record was delivered or read since.
+    alone_since: Mutex<Option<Instant>>,
+}
+
+impl Context {
+    fn alone_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.alone_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn delivered(&self) {
+        *self.alone_since() = None;
+    }
+
+    /// See [`LOST_AFTER`].
+    fn is_lost(&self) -> bool {
+        self.alone_since().is_some_and(|since| since.elapsed() > LOST_AFTER)
+    }
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -175,6 +201,9 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.alone_since().get_or_insert_with(Instant::now);
+        }
         warn(&error.to_string(), reason);
     }
 }

@@ -6,7 +6,10 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -29,9 +32,12 @@ use super::{
 
 const VARIABLE: &str = "LEDGER_TEST_KAFKA";
 
+#[derive(Clone)]
 pub struct Kafka {
-    bootstrap: String,
-    brokers: i32,
+    pub bootstrap: String,
+    pub brokers: i32,
+    /// Of librdkafka.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Kafka {
@@ -39,7 +45,7 @@ impl Kafka {
     pub fn shared(case: &str) -> Option<Self> {
         static NOTICE: Once = Once::new();
         if let Ok(bootstrap) = env::var(VARIABLE) {
-            return Some(Self { bootstrap, brokers: 1 });
+            return Some(Self { bootstrap, brokers: 1, settings: BTreeMap::new() });
         }
         assert!(
             env::var_os("CI").is_none(),
@@ -57,7 +63,7 @@ impl Kafka {
 
 impl Engine for Kafka {
     fn connect(&self) -> Arc<dyn Log> {
-        Arc::new(KafkaLog::connect(&self.bootstrap, &BTreeMap::new()).unwrap())
+        Arc::new(KafkaLog::connect(&self.bootstrap, &self.settings).unwrap())
     }
 
     fn remove(&self, topic: &str) {
@@ -84,16 +90,18 @@ struct Cluster {
 
 impl Cluster {
     fn start(brokers: i32) -> Self {
-        let folder = format!("log-contract-kafka-{brokers}-{}", std::process::id());
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = format!("log-contract-kafka-{}-{number}", std::process::id());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
         // It was free a moment ago; the other ports of the cluster follow it.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().min(65_000);
         let bootstrap = script(&folder, &["start", "--brokers", &brokers.to_string(), "--port", &port.to_string()]);
-        Self { folder, kafka: Kafka { bootstrap, brokers } }
+        Self { folder, kafka: Kafka { bootstrap, brokers, settings: BTreeMap::new() } }
     }
 
     fn bed(&self) -> Bed {
-        Bed::new("outage", Box::new(Kafka { bootstrap: self.kafka.bootstrap.clone(), ..self.kafka }))
+        Bed::new("outage", Box::new(self.kafka.clone()))
     }
 }
 

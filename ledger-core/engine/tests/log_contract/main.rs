@@ -3,6 +3,7 @@
 //! prints. Without it the run says so, and under `CI` it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod amnesia;
 mod appending;
 mod bed;
 mod kafka;

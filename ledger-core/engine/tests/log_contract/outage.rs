@@ -18,6 +18,9 @@ const APPENDERS: usize = 4;
 /// An outage with its recovery may take this long.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// The door waits no longer for an answer.
+const APPEND_PATIENCE: Duration = Duration::from_secs(3);
+
 /// What an appender knows at the end.
 struct Sent {
     key: String,
@@ -30,20 +33,22 @@ struct Sent {
 /// numbers of a key first appear in order, and the reader has seen all of it without a gap.
 pub fn nothing_is_lost_while(bed: &Bed, outage: impl FnOnce() + Send) {
     let topic = bed.topic(PARTITIONS);
-    let stop = AtomicBool::new(false);
+    let (stop, all_sent) = (AtomicBool::new(false), AtomicBool::new(false));
     let (sent, followed) = thread::scope(|scope| {
         let (topic, stop) = (&topic, &stop);
         let append = |appender| scope.spawn(move || append_until(bed, topic, appender, stop));
         let appenders: Vec<_> = (0..APPENDERS).map(append).collect();
-        let follower = scope.spawn(|| follow_until_end(bed, topic, stop));
+        let follower = scope.spawn(|| follow_until_end(bed, topic, &all_sent));
         thread::sleep(Duration::from_millis(500));
         // The others end even if the outage fails.
         let over = catch_unwind(AssertUnwindSafe(outage));
         thread::sleep(Duration::from_millis(500));
         stop.store(true, Ordering::SeqCst);
+        let sent: Vec<_> = appenders.into_iter().map(|appender| appender.join()).collect();
+        all_sent.store(true, Ordering::SeqCst);
+        let followed = follower.join();
         over.unwrap_or_else(|panic| resume_unwind(panic));
-        let sent: Vec<Sent> = appenders.into_iter().map(|appender| appender.join().unwrap()).collect();
-        (sent, follower.join().unwrap())
+        (sent.into_iter().map(Result::unwrap).collect::<Vec<Sent>>(), followed.unwrap())
     });
 
     assert_contiguous(&followed, 0);
@@ -71,7 +76,11 @@ fn append_until(bed: &Bed, topic: &str, appender: usize, stop: &AtomicBool) -> S
     for number in 0.. {
         loop {
             assert!(Instant::now() < deadline, "{} of {} is never acknowledged", number, sent.key);
-            match bed.try_append(topic, vec![record(&sent.key, number.to_string())]).remove(0) {
+            let append = bed.log.append(topic, vec![record(&sent.key, number.to_string())]);
+            let in_time = bed.run(async { tokio::time::timeout(APPEND_PATIENCE, append).await });
+            match in_time
+                .map_or_else(|late| Err(AppendError::Unknown(late.to_string())), |mut answers| answers.remove(0))
+            {
                 Ok(position) => break sent.acknowledged.push((position, number)),
                 Err(AppendError::Unknown(_)) => {
                     sent.unknown += 1;
@@ -87,8 +96,8 @@ fn append_until(bed: &Bed, topic: &str, appender: usize, stop: &AtomicBool) -> S
     sent
 }
 
-/// Follows the log until it has been quiet for a while after the end.
-fn follow_until_end(bed: &Bed, topic: &str, stop: &AtomicBool) -> Vec<Record> {
+/// Follows the log until it has come to the end of what was sent.
+fn follow_until_end(bed: &Bed, topic: &str, all_sent: &AtomicBool) -> Vec<Record> {
     let mut reader = bed.log.reader(topic).unwrap();
     reader.assign(&beginnings(PARTITIONS)).unwrap();
     let mut records = Vec::new();
@@ -101,12 +110,8 @@ fn follow_until_end(bed: &Bed, topic: &str, stop: &AtomicBool) -> Vec<Record> {
             Err(error) => panic!("{error}"),
         }
         let all = |ends: Vec<i64>| ends.iter().sum::<i64>() == records.len() as i64;
-        if stop.load(Ordering::SeqCst) && bed.log.ends(topic).is_ok_and(all) {
-            // An appender may still be repeating its last number.
-            thread::sleep(Duration::from_millis(1_500));
-            if bed.log.ends(topic).is_ok_and(all) {
-                return records;
-            }
+        if all_sent.load(Ordering::SeqCst) && bed.log.ends(topic).is_ok_and(all) {
+            return records;
         }
     }
 }

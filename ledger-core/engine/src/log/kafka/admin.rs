@@ -138,7 +138,7 @@ fn configs(client: &AdminClient<Context>, topic: &str) -> Result<Vec<ConfigEntry
 
 /// Made for each call: its events are polled by nobody, so it must not live long.
 fn client(settings: &Settings) -> Result<AdminClient<Context>, LogError> {
-    settings.client(&[], &[]).create_with_context(Context).map_err(misconfigured)
+    settings.client(&[], &[]).create_with_context(Context::default()).map_err(misconfigured)
 }
 
 fn options() -> AdminOptions {

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -19,7 +19,7 @@ use rdkafka::{
 };
 use tokio::sync::Notify;
 
-use super::{AppendError, Context, LogError, NewRecord, Position, Queries, Settings, asked, misconfigured};
+use super::{AppendError, Context, LOST_AFTER, LogError, NewRecord, Position, Queries, Settings, asked, misconfigured};
 use crate::log::partition_of;
 
 type Answer = Result<Position, AppendError>;
@@ -46,9 +46,13 @@ pub(super) struct Appender {
 }
 
 impl Appender {
-    pub(super) fn new(settings: Settings, queries: Arc<Queries>) -> Result<Self, LogError> {
+    pub(super) fn new(settings: Settings, queries: Arc<Queries>) -> Result<Arc<Self>, LogError> {
         let producer = RwLock::new(Arc::new(new_producer(&settings).map_err(misconfigured)?));
-        Ok(Self { settings, queries, producer })
+        let appender = Arc::new(Self { settings, queries, producer });
+        let watched = Arc::downgrade(&appender);
+        let watcher = thread::Builder::new().name("kafka-watch".to_owned()).spawn(move || Self::watch(&watched));
+        watcher.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        Ok(appender)
     }
 
     pub(super) async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Answer> {
@@ -134,15 +138,38 @@ impl Appender {
         Arc::clone(&self.producer.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A producer that has lost its place in the idempotent sequence takes no record ever again. Its open records are
-    /// answered as unknown, and a new one takes over. True if the current producer is now another one.
+    /// A producer that has lost its place in the idempotent sequence takes no record ever again.
     fn replace_if_broken(&self, producer: &Arc<Producer>) -> bool {
         let Some((code, reason)) = producer.client().fatal_error() else { return false };
+        self.replace(producer, &format!("is broken ({code}: {reason})"))
+    }
+
+    /// Replaces the producer whenever it is lost (see [`LOST_AFTER`]) and somebody appends. Whoever appends may not wait
+    /// for long enough to do it.
+    fn watch(watched: &Weak<Self>) {
+        loop {
+            thread::sleep(LOST_AFTER);
+            let Some(appender) = watched.upgrade() else { return };
+            let producer = appender.producer();
+            let is_lost = || producer.in_flight_count() > 0 && producer.client().context().0.is_lost();
+            if is_lost() && appender.queries.any_topic_is_ready() {
+                // A cluster that is just back is found again by itself.
+                thread::sleep(LOST_AFTER);
+                if is_lost() {
+                    appender.replace(&producer, "delivers nothing, although the cluster answers others");
+                }
+            }
+        }
+    }
+
+    /// Open records of a producer that is of no use any more are answered as unknown, and a new one takes over. True if
+    /// the current producer is now another one.
+    fn replace(&self, producer: &Arc<Producer>, why: &str) -> bool {
         let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&current, producer) {
             return true;
         }
-        tracing::warn!("the Kafka producer is broken and gets replaced: {code}: {reason}");
+        tracing::warn!("the Kafka producer {why}, so it is replaced");
         match new_producer(&self.settings) {
             Ok(new) => {
                 let broken = std::mem::replace(&mut *current, Arc::new(new));
@@ -171,7 +198,9 @@ fn new_producer(settings: &Settings) -> Result<Producer, KafkaError> {
         ("queue.buffering.max.messages", "50000"),
         ("queue.buffering.max.kbytes", "65536"),
     ];
-    settings.client(&defaults, &[("acks", "all"), ("enable.idempotence", "true")]).create_with_context(Deliveries)
+    settings
+        .client(&defaults, &[("acks", "all"), ("enable.idempotence", "true")])
+        .create_with_context(Deliveries::default())
 }
 
 /// Why a record did not get into the producer's queue.
@@ -183,15 +212,16 @@ enum NotSent {
 }
 
 /// Brings each delivery report to the batch that waits for it.
-struct Deliveries;
+#[derive(Default)]
+struct Deliveries(Context);
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Context.log(level, facility, message);
+        self.0.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        Context.error(error, reason);
+        self.0.error(error, reason);
     }
 }
 
@@ -200,7 +230,10 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, delivery: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let answer = match delivery {
-            Ok(message) => Ok(Position { partition: message.partition(), offset: message.offset() }),
+            Ok(message) => {
+                self.0.delivered();
+                Ok(Position { partition: message.partition(), offset: message.offset() })
+            }
             Err((error, _)) => {
                 if matches!(asked("", error), LogError::TopicMissing(_)) {
                     ticket.answers.topic_missing.store(true, Ordering::Relaxed);

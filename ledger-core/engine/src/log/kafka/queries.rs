@@ -43,9 +43,7 @@ impl Queries {
         Arc::clone(&self.consumer.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A broker that is alone, and was frozen for longer than its session, says for a moment that the cluster has no
-    /// broker. librdkafka then forgets every address, those of the URL too, and never asks again
-    /// (confluentinc/librdkafka#5301). So a client that reaches nobody is replaced.
+    /// A client that reaches nobody may be lost for good, see [`super::LOST_AFTER`].
     fn replace(&self, lost: &Arc<BaseConsumer<Context>>) {
         let mut current = self.consumer.write().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, lost)
@@ -92,6 +90,13 @@ impl Queries {
             replication: partitions.iter().map(|partition| partition.replicas().len() as i32).min().unwrap_or(0),
             ready: !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0),
         })
+    }
+
+    /// Whether the cluster takes records now, at least of one topic that is in use here.
+    pub(super) fn any_topic_is_ready(&self) -> bool {
+        let topics: Vec<String> =
+            self.partitions.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        topics.iter().any(|topic| self.shape(topic).is_ok_and(|shape| shape.ready))
     }
 
     pub(super) fn ends(&self, topic: &str) -> Result<Vec<i64>, LogError> {
@@ -151,7 +156,7 @@ impl Queries {
 }
 
 fn new_consumer(settings: &Settings) -> Result<BaseConsumer<Context>, LogError> {
-    settings.client(&[], &[]).create_with_context(Context).map_err(misconfigured)
+    settings.client(&[], &[]).create_with_context(Context::default()).map_err(misconfigured)
 }
 
 /// Log lines and errors wait in the client's queue until somebody polls; nobody else does.

@@ -1,8 +1,9 @@
-//! Reads partitions of a Kafka topic from given offsets. librdkafka reconnects by itself and never moves an offset:
-//! what it cannot continue comes back as an error.
+//! Reads partitions of a Kafka topic from given offsets. librdkafka never moves an offset: what it cannot continue comes
+//! back as an error.
 
 use std::{
     collections::BTreeMap,
+    mem, thread,
     time::{Duration, Instant},
 };
 
@@ -14,10 +15,11 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
-use super::{ANSWER_WAIT, Context, LogError, Position, Reader, Settings, asked, misconfigured, native};
+use super::{ANSWER_WAIT, Context, LogError, Position, Reader, Settings, asked, misconfigured, native, warn};
 use crate::log::{POLL_BYTES_MAX, Record};
 
 pub(super) struct KafkaReader {
+    settings: Settings,
     consumer: BaseConsumer<Context>,
     topic: String,
     /// The offset that each assigned partition goes on from.
@@ -28,31 +30,13 @@ pub(super) struct KafkaReader {
 
 impl KafkaReader {
     pub(super) fn new(settings: &Settings, topic: &str) -> Result<Self, LogError> {
-        let defaults = [
-            // Needed by `assign`, although no group is ever joined.
-            ("group.id", "ledger"),
-            // What lies ready in memory, for all partitions together. A fetch counts compressed bytes, and each record
-            // costs librdkafka some hundred bytes beside its own; 70 MB in all were seen while catching up.
-            ("queued.max.messages.kbytes", "8192"),
-            // A partition is fetched again once what came of it has been taken. Fetching ahead would cost a request for every
-            // few records that somebody appends, and is not needed: the next answer comes while a batch is applied.
-            ("queued.min.messages", "1"),
-            ("fetch.max.bytes", "4194304"),
-            ("fetch.message.max.bytes", "2097152"),
-            ("fetch.queue.backoff.ms", "5"),
-            // The broker answers as soon as there is a record; this only bounds how long an empty fetch stays open,
-            // and with it how long a new assignment waits.
-            ("fetch.wait.max.ms", "100"),
-            ("fetch.error.backoff.ms", "100"),
-        ];
-        let fixed = [
-            ("enable.auto.commit", "false"),
-            ("auto.offset.reset", "error"),
-            ("isolation.level", "read_uncommitted"),
-            ("check.crcs", "true"),
-        ];
-        let consumer = settings.client(&defaults, &fixed).create_with_context(Context).map_err(misconfigured)?;
-        Ok(Self { consumer, topic: topic.to_owned(), next: BTreeMap::new(), failed: None })
+        Ok(Self {
+            settings: settings.clone(),
+            consumer: new_consumer(settings)?,
+            topic: topic.to_owned(),
+            next: BTreeMap::new(),
+            failed: None,
+        })
     }
 
     fn assign_next(&self) -> Result<(), KafkaError> {
@@ -61,6 +45,23 @@ impl KafkaReader {
             partitions.add_partition_offset(&self.topic, *partition, Offset::Offset(*offset))?;
         }
         self.consumer.assign(&partitions)
+    }
+
+    /// Another consumer goes on from where a lost one stood.
+    fn replace_if_lost(&mut self) {
+        if self.consumer.context().is_lost()
+            && let Ok(new) = new_consumer(&self.settings)
+        {
+            let text =
+                format!("a reader of {} has read nothing since it lost all brokers, so it is replaced", self.topic);
+            warn("LOST", &text);
+            let lost = mem::replace(&mut self.consumer, new);
+            // Dropping waits for librdkafka's threads.
+            thread::spawn(move || drop(lost));
+            if let Err(error) = self.assign_next() {
+                self.failed = Some(asked(&self.topic, &error));
+            }
+        }
     }
 
     /// What an error of the consumer means for the caller; nothing, if librdkafka tries again by itself.
@@ -130,13 +131,46 @@ impl Reader for KafkaReader {
                     bytes += record.value.len();
                     self.next.insert(record.position.partition, record.position.offset + 1);
                     records.push(record);
+                    // Here, for an error may come in the same poll.
+                    self.consumer.context().delivered();
                 }
                 Some(Err(error)) => self.failed = self.judge(&error),
                 None => break,
             }
         }
-        if records.is_empty() && max > 0 { self.report() } else { Ok(records) }
+        if !records.is_empty() || max == 0 {
+            return Ok(records);
+        }
+        self.replace_if_lost();
+        self.report()
     }
+}
+
+fn new_consumer(settings: &Settings) -> Result<BaseConsumer<Context>, LogError> {
+    let defaults = [
+        // Needed by `assign`, although no group is ever joined.
+        ("group.id", "ledger"),
+        // What lies ready in memory, for all partitions together. A fetch counts compressed bytes, and each record
+        // costs librdkafka some hundred bytes beside its own; 70 MB in all were seen while catching up.
+        ("queued.max.messages.kbytes", "8192"),
+        // A partition is fetched again once what came of it has been taken. Fetching ahead would cost a request for every
+        // few records that somebody appends, and is not needed: the next answer comes while a batch is applied.
+        ("queued.min.messages", "1"),
+        ("fetch.max.bytes", "4194304"),
+        ("fetch.message.max.bytes", "2097152"),
+        ("fetch.queue.backoff.ms", "5"),
+        // The broker answers as soon as there is a record; this only bounds how long an empty fetch stays open,
+        // and with it how long a new assignment waits.
+        ("fetch.wait.max.ms", "100"),
+        ("fetch.error.backoff.ms", "100"),
+    ];
+    let fixed = [
+        ("enable.auto.commit", "false"),
+        ("auto.offset.reset", "error"),
+        ("isolation.level", "read_uncommitted"),
+        ("check.crcs", "true"),
+    ];
+    settings.client(&defaults, &fixed).create_with_context(Context::default()).map_err(misconfigured)
 }
 
 fn record(message: &BorrowedMessage<'_>) -> Record {
