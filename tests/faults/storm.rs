@@ -94,14 +94,17 @@ fn timeline(dice: &mut Rng) -> Vec<Fault> {
     in_order(faults)
 }
 
-/// Faults of an engine: it is killed, which it comes back from by itself.
+/// Faults of an engine: in turns it is frozen for longer than a broker's session (3 s, see `kafka.sh`), and killed, which
+/// it comes back from by itself.
 fn faults_of_an_engine(dice: &mut Rng) -> Vec<Fault> {
     let killed = Kind::Kill { away: Duration::ZERO };
     let mut faults = vec![Fault { at: POWER_CUT, kind: killed }];
     let mut at = ms(dice, 3_000, 9_000);
     while at < STORM {
-        faults.push(Fault { at, kind: killed });
-        at += ms(dice, 6_000, 14_000);
+        let frozen = Kind::Freeze { time: ms(dice, 3_500, 6_500) };
+        let kind = if faults.len() % 2 == 1 { frozen } else { killed };
+        faults.push(Fault { at, kind });
+        at += kind.time() + ms(dice, 6_000, 14_000);
     }
     in_order(faults)
 }
@@ -262,6 +265,8 @@ async fn whatever_is_killed_or_frozen_every_order_ends_right() -> Result<()> {
     calm?;
     audit::everything_is_right(&world, &paid).await?;
     assert!(seen > 100, "the books were seen {seen} times only");
+    assert!(of_postgres.freezes > 0, "Postgres was never frozen");
+    assert!(of_kafka.freezes > 0 || engines.kafka().is_none(), "Kafka was never frozen");
     assert!(tally.deaths.is_empty(), "nothing that passes may end a role");
     engines.done();
     Ok(())
